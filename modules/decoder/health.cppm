@@ -1,0 +1,112 @@
+module;
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string_view>
+export module megakernel.decoder:health;
+import megakernel.protocol;
+import :control;
+import :telemetry;
+import :view;
+
+export namespace megakernel {
+
+/// What changed between two snapshots of one launch (SPEC 4, "health").
+struct health_delta {
+  word done_delta = 0;
+  std::uint32_t queue_depth = 0;
+  std::uint32_t fault_slots = 0;
+  std::uint32_t requeue_slots = 0;
+  std::uint32_t gpu_idle_ppm = 0;
+  bool suspected_stall = false;  ///< work queued, none done, no fault
+  friend constexpr bool operator==(const health_delta&, const health_delta&) = default;
+};
+
+/// Compares two snapshots. Error: `done_count_regressed`. O(1).
+[[nodiscard]] result<health_delta> health_since(const ring_summary& previous,
+                                                const ring_summary& current) noexcept;
+
+/// What a kernel looks like after several looks. [ours]
+enum class verdict : std::uint8_t {
+  watching,     ///< too early to say: the first look, or quiet for less than the patience
+  progressing,  ///< slots were drained since the last look
+  idle,         ///< nothing is owed
+  blocked,      ///< all that is owed belongs to tenants without a mask or without a token
+  stalled,      ///< work is owed, none is drained, and the kernel still passes (or does not report)
+  dead,         ///< the kernel reports a heartbeat, and it stands still
+  stopped,      ///< the same, but SHUTDOWN is set: it left as told
+};
+
+/// `"stalled"` and so on.
+[[nodiscard]] std::string_view name(verdict v) noexcept;
+
+/// A slot that is owed and has not changed for a while.
+struct stuck_slot {
+  slot_snapshot slot{};
+  std::chrono::nanoseconds since{};  ///< time stamp of the first look that saw it so
+  std::uint32_t looks = 0;           ///< how many looks in a row saw it so
+};
+
+/// One look's findings. The span lives until the tracker's next look.
+struct health_report {
+  megakernel::verdict verdict = verdict::watching;
+  std::uint64_t done = 0;                ///< done count, extended to 64 bits
+  std::uint64_t done_delta = 0;          ///< since the last look
+  std::chrono::nanoseconds quiet{};      ///< since a look last saw the done count move
+  std::uint32_t fault_slots = 0;         ///< reported beside the verdict: it hides no stall
+  std::uint32_t owed_slots = 0;          ///< active ones
+  std::uint32_t unauthorised_slots = 0;  ///< of those, waiting for a mask
+  std::uint32_t throttled_slots = 0;     ///< of those, waiting for a token
+  std::optional<word> heartbeat_delta{}; ///< when the kernel reports one
+  /// Owed slots seen unchanged in two looks or more, longest first, then by index.
+  std::span<const stuck_slot> oldest{};
+  std::uint32_t stuck_slots = 0;         ///< how many there are; `oldest` is the top of them
+};
+
+/// Follows one ring over many snapshots. [ours]
+///
+/// The wrapping done count is extended to 64 bits, from DONE_COUNT_HIGH where it is reported, else
+/// by taking a step of less than 2^31 as progress: look at least that often. A slot counts as
+/// unchanged when its first seven words are; work that was drained and published again with equal
+/// words between two looks cannot be told from work that never moved.
+class health_tracker {
+ public:
+  /// `patience`: how long the done count must stand still before an alarm.
+  explicit health_tracker(std::chrono::nanoseconds patience = {}) noexcept
+      : patience_(patience) {}
+
+  /// Takes a snapshot stamped with a monotonic clock of the caller's. Errors: `ring_resized`,
+  /// `clock_regressed`, `done_count_regressed`, `out_of_memory`; then nothing has changed.
+  /// O(slots); allocates 16 bytes a slot at the first look only.
+  [[nodiscard]] result<health_report> look(const ring_telemetry& telemetry,
+                                           std::chrono::nanoseconds at) noexcept;
+
+ private:
+  struct memory {
+    std::uint32_t fingerprint;
+    std::uint32_t looks;  // zero: not owed at the last look
+    std::int64_t since;
+  };
+  static constexpr std::size_t most_named = 16;
+
+  [[nodiscard]] result<std::uint64_t> extend(const control_snapshot& control) const noexcept;
+  void remember(const ring_telemetry& telemetry, std::chrono::nanoseconds at) noexcept;
+  void name_oldest(const ring_telemetry& telemetry, health_report& report) noexcept;
+  void count_blocked(const ring_telemetry& telemetry, health_report& report) const noexcept;
+  [[nodiscard]] verdict judge(const control_snapshot& control,
+                              const health_report& report) const noexcept;
+
+  std::chrono::nanoseconds patience_;
+  aligned_array<memory> slots_;
+  aligned_array<stuck_slot> oldest_;
+  control_snapshot control_;
+  std::uint64_t done_ = 0;
+  std::chrono::nanoseconds last_look_{};
+  std::chrono::nanoseconds last_progress_{};
+  std::uint32_t looks_ = 0;
+};
+
+}  // namespace megakernel

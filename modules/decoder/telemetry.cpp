@@ -1,0 +1,206 @@
+module;
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <expected>
+#include <numeric>
+#include <span>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+module megakernel.decoder;
+import megakernel.protocol;
+
+namespace megakernel {
+namespace {
+
+/// Counts statuses eight bits each in one word: no memory is read and written back, so a ring of
+/// one status costs what any other does.
+class status_tally {
+ public:
+  /// A block is at most this long, or a byte would overflow.
+  static constexpr std::uint32_t capacity = 255;
+
+  void add(slot_status status) noexcept {
+    bytes_ += one_[std::min(word(status), unknown)];
+  }
+  /// Adds the block's counts to `totals`, by status, and starts over.
+  void flush(std::array<std::uint32_t, 8>& totals) noexcept {
+    for (unsigned status = 0; status < 8; ++status)
+      totals[status] += static_cast<std::uint32_t>(bytes_ >> (8 * status) & 0xFF);
+    bytes_ = 0;
+  }
+
+ private:
+  static constexpr word unknown = 8;
+  static constexpr std::array<std::uint64_t, unknown + 1> one_ = [] {
+    std::array<std::uint64_t, unknown + 1> table{};
+    for (word status = 0; status < unknown; ++status) table[status] = std::uint64_t{1} << 8 * status;
+    return table;
+  }();
+  std::uint64_t bytes_ = 0;
+};
+static_assert(detail::window_collector::block <= status_tally::capacity);
+
+/// Writes past the caches: a table that does not fit in them would push out what does, and each of
+/// its lines would be read before it is written.
+void stream(slot_snapshot* to, const slot_snapshot& slot) noexcept {
+#if defined(__SSE2__)
+  const auto halves = std::bit_cast<std::array<__m128i, 2>>(slot);
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to), halves[0]);
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to) + 1, halves[1]);
+#else
+  *to = slot;
+#endif
+}
+
+void finish_streaming() noexcept {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+/// Slot tables over this many bytes are streamed.
+constexpr std::size_t streaming_bytes = std::size_t{1} << 20;
+
+enum class slot_list { none, cached, streamed };
+
+template <slot_list List>
+result<void> scan(const ring_view& view, const window_opcodes& opcodes,
+                  detail::window_collector& windows, slot_snapshot* slots,
+                  std::array<std::uint32_t, 8>& by_status) noexcept {
+  constexpr std::uint32_t block = detail::window_collector::block;
+  const std::byte* ring = view.bytes().data();
+  for (std::uint32_t first = 0; first < view.size();) {
+    const std::uint32_t count = std::min(block, view.size() - first);
+    status_tally tally;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const std::byte* const slot = ring + std::size_t{i} * abi::slot_bytes;
+      if constexpr (List == slot_list::none) {
+        tally.add(slot_status{load_word(slot, abi::status_word)});
+      } else {
+        const slot_snapshot snapshot = detail::read_slot(slot, first + i);
+        tally.add(snapshot.status);
+        if constexpr (List == slot_list::streamed) {
+          stream(slots + i, snapshot);
+        } else {
+          slots[i] = snapshot;
+        }
+      }
+    }
+    tally.flush(by_status);
+    if (!opcodes.empty()) {
+      if (auto collected = windows.collect(opcodes, ring, count); !collected) return collected;
+    }
+    first += count;
+    ring += std::size_t{count} * abi::slot_bytes;
+    if constexpr (List != slot_list::none) slots += count;
+  }
+  if constexpr (List == slot_list::streamed) finish_streaming();
+  return {};
+}
+
+std::uint64_t sum(std::span<const word> counters) noexcept {
+  return std::accumulate(counters.begin(), counters.end(), std::uint64_t{0});
+}
+
+word fairness_skew(std::span<const word> counters) noexcept {
+  word most = 0;
+  word least = 0xFFFF'FFFFu;
+  for (const word counter : counters) {
+    most = std::max(most, counter);
+    if (counter != 0) least = std::min(least, counter);
+  }
+  return most == 0 ? 0 : most - least;
+}
+
+}  // namespace
+
+void ring_summary::clear() noexcept {
+  control_ = {};
+  occupancy_ = {};
+  windows_.clear();
+}
+
+result<void> ring_summary::decode(const ring_view& view, const window_opcodes& windows,
+                                  slot_snapshot* slots) noexcept {
+  control_ = view.control();
+  windows_.start(windows);
+  std::array<std::uint32_t, 8> by_status{};
+  const bool streamed = std::size_t{view.size()} * sizeof(slot_snapshot) > streaming_bytes;
+  auto scanned =
+      slots == nullptr ? scan<slot_list::none>(view, windows, windows_, slots, by_status)
+      : streamed       ? scan<slot_list::streamed>(view, windows, windows_, slots, by_status)
+                       : scan<slot_list::cached>(view, windows, windows_, slots, by_status);
+  if (scanned) scanned = windows_.finish(windows);
+  if (!scanned) {
+    clear();
+    return scanned;
+  }
+  const auto of = [&](slot_status status) { return by_status[word(status)]; };
+  using enum slot_status;
+  occupancy_ = {.empty = of(empty),
+                .published = of(published),
+                .claimed = of(claimed),
+                .done = of(done),
+                .wait_io = of(wait_io),
+                .yield = of(yield),
+                .requeue = of(requeue),
+                .fault = of(fault)};
+  occupancy_.unknown = view.size() - occupancy_.total_slots();
+  return {};
+}
+
+result<void> ring_summary::decode(std::span<const std::byte> control,
+                                  std::span<const std::byte> ring,
+                                  const window_opcodes& windows) noexcept {
+  const auto view = ring_view::over(control, ring);
+  if (!view) {
+    clear();
+    return std::unexpected(view.error());
+  }
+  return decode(*view, windows, nullptr);
+}
+
+runtime_counters ring_summary::counters() const noexcept {
+  const std::uint32_t total = occupancy_.total_slots();
+  const auto share = [total](std::uint64_t part, std::uint64_t whole) {
+    return total == 0 ? 0 : static_cast<std::uint32_t>(part * whole / total);
+  };
+  return {.total_slots = total,
+          .queue_depth = occupancy_.queue_depth(),
+          .gpu_idle_slots = occupancy_.empty,
+          .gpu_idle_ppm = share(occupancy_.empty, 1'000'000),
+          .frontier_density_bps = share(occupancy_.queue_depth(), 10'000),
+          .occupancy_proxy_bps = share(total - occupancy_.empty, 10'000),
+          .drained_slots = control_.done_count(),
+          .unreclaimed_done_slots = occupancy_.done,
+          .tenant_fairness_total = sum(control_.tenant_fairness()),
+          .tenant_fairness_skew = fairness_skew(control_.tenant_fairness()),
+          .priority_fairness_total = sum(control_.priority_fairness()),
+          .requeue_slots = occupancy_.requeue,
+          .fault_slots = occupancy_.fault};
+}
+
+void ring_telemetry::clear() noexcept {
+  summary_.clear();
+  slots_.clear();
+}
+
+result<void> ring_telemetry::decode(std::span<const std::byte> control,
+                                    std::span<const std::byte> ring,
+                                    const window_opcodes& windows) noexcept {
+  const auto view = ring_view::over(control, ring);
+  auto decoded = view ? slots_.resize_for_overwrite(view->size())
+                      : result<void>(std::unexpected(view.error()));
+  // An empty ring has no table, and decodes like a summary.
+  if (decoded) decoded = summary_.decode(*view, windows, slots_.data());
+  if (!decoded) clear();
+  return decoded;
+}
+
+}  // namespace megakernel

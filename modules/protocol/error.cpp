@@ -1,0 +1,228 @@
+module;
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+module megakernel.protocol;
+
+namespace megakernel {
+namespace {
+
+/// A sentence's template: {found}, {bound} and {index} stand for the fields of `error`.
+struct description {
+  std::string_view name;
+  std::string_view sentence;
+};
+
+constexpr description describe(error_code code) noexcept {
+  switch (code) {
+    using enum error_code;
+    case control_too_short:
+      return {"control_too_short",
+              "The control buffer has {found} bytes but needs at least {bound}. Copy the whole "
+              "control buffer back from the device, from its first word."};
+    case control_misaligned:
+      return {"control_misaligned",
+              "The control buffer has {found} bytes, which is not a whole number of 4-byte words. "
+              "The copy was cut short: copy it again."};
+    case control_missing_word:
+      return {"control_missing_word",
+              "Control word {index} was asked for, but the buffer has only {bound} words. Copy "
+              "more of the control buffer, or ask for a word it has."};
+    case observable_index_overflow:
+      return {"observable_index_overflow",
+              "Observable word {found} does not exist in any control buffer: the largest index is "
+              "{bound}. Ask for a smaller one."};
+    case observable_slots_too_large:
+      return {"observable_slots_too_large",
+              "{found} observable words were asked for, but the encoder makes at most {bound}. "
+              "Split the results over several control buffers."};
+    case ring_partial_slot:
+      return {"ring_partial_slot",
+              "The ring has {found} bytes, which is not a whole number of {bound}-byte slots. The "
+              "copy was cut short or starts in the wrong place: copy whole slots."};
+    case ring_misaligned:
+      return {"ring_misaligned",
+              "The ring has {found} bytes, which is not a whole number of 4-byte words. The copy "
+              "was cut short: copy it again."};
+    case ring_too_short:
+      return {"ring_too_short",
+              "The ring has {bound} whole slots, but {found} were to be looked at. Copy more of "
+              "the ring, or ask for fewer slots."};
+    case ring_too_large:
+      return {"ring_too_large",
+              "The ring has {found} slots, but at most {bound} can be numbered. Decode it in "
+              "parts."};
+    case slot_count_too_large:
+      return {"slot_count_too_large",
+              "A ring of {found} slots was asked for, but the encoder makes at most {bound}. Split "
+              "the work over several rings."};
+    case slot_out_of_range:
+      return {"slot_out_of_range",
+              "Slot {found} was addressed, but the ring has only {bound} slots. Use a smaller "
+              "index or a larger ring."};
+    case slot_index_overflow:
+      return {"slot_index_overflow",
+              "{found} slots starting at slot {index} run past the largest slot number, {bound}. "
+              "Start lower or publish fewer at a time."};
+    case slot_not_publishable:
+      return {"slot_not_publishable",
+              "Slot {index} has status {found}, so it still belongs to the kernel. Only EMPTY (0) "
+              "and DONE (3) slots may be written: wait for it, or use another slot."};
+    case too_many_args:
+      return {"too_many_args",
+              "Entry {index} has {found} arguments, but a slot holds {bound}. Pass a handle to the "
+              "rest through device memory."};
+    case opcode_reserved:
+      return {"opcode_reserved",
+              "Entry {index} has opcode {found}, which the protocol keeps for itself. Publish a "
+              "built-in opcode or one of your own: 8 to 2147483647 outside 65520 to 65535."};
+    case priority_out_of_range:
+      return {"priority_out_of_range",
+              "Entry {index} has priority {found}, but the lowest priority is {bound} (IDLE). Use "
+              "0 (CRITICAL) to {bound}."};
+    case packed_too_many_ops:
+      return {"packed_too_many_ops",
+              "A packed slot was given {found} inner operations, but its count has one byte: at "
+              "most {bound}. Split it over several slots."};
+    case packed_metadata_too_large:
+      return {"packed_metadata_too_large",
+              "The opcode table of a packed slot takes {found} words, but a slot has {bound}. "
+              "Split it over several slots."};
+    case packed_payload_too_large:
+      return {"packed_payload_too_large",
+              "The opcode table and arguments of a packed slot take {found} words or more, but a "
+              "slot has {bound}. Split it over several slots."};
+    case packed_malformed:
+      return {"packed_malformed",
+              "Inner operation {index} of a packed slot points at argument {found}, but the slot "
+              "holds {bound}. The slot was not written by this protocol, or was read torn."};
+    case window_payload_too_large:
+      return {"window_payload_too_large",
+              "Window entry {index} has {found} payload words, but only {bound} fit beside ticket "
+              "and class. Pass a handle to the rest through device memory."};
+    case batch_out_of_range:
+      return {"batch_out_of_range",
+              "{found} slots starting at slot {index} do not fit in a ring of {bound}. Start "
+              "lower, publish fewer at a time, or use a larger ring."};
+    case work_items_exceed_slot_count:
+      return {"work_items_exceed_slot_count",
+              "{found} work items do not fit in a ring of {bound} slots. Use a larger ring or "
+              "publish in parts."};
+    case item_count_overflow:
+      return {"item_count_overflow",
+              "{found} slots were to be looked at, which is more than any ring can have. Pass the "
+              "number of slots that were published."};
+    case record_capacity_too_large:
+      return {"record_capacity_too_large",
+              "A debug log of {found} records was asked for, but the encoder makes at most "
+              "{bound}. Use a smaller log and drain it more often."};
+    case debug_log_misaligned:
+      return {"debug_log_misaligned",
+              "The debug log has {found} bytes, which is not a whole number of 4-byte words. The "
+              "copy was cut short: copy it again."};
+    case debug_log_too_short:
+      return {"debug_log_too_short",
+              "The debug log has {found} bytes, too few for its cursor, which takes {bound}. Copy "
+              "the whole log back from the device."};
+    case debug_log_cursor_out_of_range:
+      return {"debug_log_cursor_out_of_range",
+              "The debug log's cursor stands at word {found}, past the log's end at {bound}. The "
+              "kernel dropped records, or the cursor is damaged: read it with salvage_debug_log."};
+    case debug_log_cursor_partial_record:
+      return {"debug_log_cursor_partial_record",
+              "The debug log's cursor stands at word {found}, inside a record of {bound} words. It "
+              "was read while the kernel wrote it, or is damaged: copy it again."};
+    case io_queue_partial_slot:
+      return {"io_queue_partial_slot",
+              "The IO queue has {found} bytes, which is not a whole number of {bound}-byte slots. "
+              "Copy or map the whole queue."};
+    case io_queue_too_large:
+      return {"io_queue_too_large",
+              "The IO queue has {found} slots, but at most {bound} are allowed. Use a shorter "
+              "queue."};
+    case io_slot_out_of_range:
+      return {"io_slot_out_of_range",
+              "IO slot {found} was addressed, but the queue has only {bound} slots. Use a smaller "
+              "index."};
+    case io_slot_wrong_status:
+      return {"io_slot_wrong_status",
+              "IO slot {index} has status {found}, but this step needs {bound}. Requests go "
+              "through publish, claim, complete and recycle in that order."};
+    case io_operation_unknown:
+      return {"io_operation_unknown",
+              "IO slot {index} asks for operation {found}, which does not exist. Use READ (1), "
+              "WRITE (2) or FENCE (3)."};
+    case io_completion_repeated:
+      return {"io_completion_repeated",
+              "IO slot {found} stands twice in one list of completions, the second time at entry "
+              "{index}. Complete each request once."};
+    case buffer_unaligned:
+      return {"buffer_unaligned",
+              "The buffer starts at an address that is {found} bytes past a multiple of {bound}. "
+              "Words shared with a kernel must be aligned: allocate it with byte_buffer or "
+              "aligned_alloc."};
+    case done_count_regressed:
+      return {"done_count_regressed",
+              "The done count fell from {bound} to {found}. The two snapshots are of different "
+              "launches or in the wrong order: compare snapshots of one launch, older first."};
+    case clock_regressed:
+      return {"clock_regressed",
+              "A snapshot is stamped {found} ns, before the previous one at {bound} ns. Stamp "
+              "snapshots with a clock that never goes back."};
+    case ring_resized:
+      return {"ring_resized",
+              "The ring has {found} slots, but the one watched so far had {bound}. Start a new "
+              "tracker for a new ring."};
+    case out_of_memory:
+      return {"out_of_memory",
+              "There is no memory for {found} elements of {bound} bytes. Free some, or decode in "
+              "smaller parts."};
+  }
+  return {"unknown_error", "An error without a code was reported. Please report how you got it."};
+}
+
+}  // namespace
+
+std::string_view name(error_code code) noexcept { return describe(code).name; }
+
+std::string_view name(buffer which) noexcept {
+  switch (which) {
+    case buffer::none: return "";
+    case buffer::control: return "control buffer";
+    case buffer::ring: return "ring";
+    case buffer::debug_log: return "debug log";
+    case buffer::io_queue: return "IO queue";
+  }
+  return "";
+}
+
+error_message error::message() const noexcept {
+  error_message out;
+  const auto append = [&out](std::string_view text) {
+    const std::size_t room = out.text_.size() - out.size_;
+    const std::size_t taken = std::min(text.size(), room);
+    std::memcpy(out.text_.data() + out.size_, text.data(), taken);
+    out.size_ += taken;
+  };
+  const auto append_number = [&append](std::uint64_t value) {
+    std::array<char, 20> digits;
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+    append({digits.data(), static_cast<std::size_t>(end - digits.data())});
+  };
+  std::string_view rest = describe(code).sentence;
+  while (!rest.empty()) {
+    const std::size_t open = rest.find('{');
+    append(rest.substr(0, open));
+    if (open == std::string_view::npos) break;
+    const std::size_t close = rest.find('}', open);
+    const std::string_view field = rest.substr(open + 1, close - open - 1);
+    append_number(field == "found" ? found : field == "bound" ? bound : index);
+    rest.remove_prefix(close + 1);
+  }
+  return out;
+}
+
+}  // namespace megakernel

@@ -1,0 +1,101 @@
+module;
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string_view>
+export module megakernel.protocol:error;
+
+export namespace megakernel {
+
+/// Every way a call of this library can be refused (SPEC 8). Values are stable: new codes are
+/// appended. `error` says which fields a code fills in.
+enum class error_code : std::uint16_t {
+  control_too_short = 1,
+  control_misaligned,
+  control_missing_word,
+  observable_index_overflow,
+  observable_slots_too_large,
+  ring_partial_slot,
+  ring_misaligned,
+  ring_too_short,
+  ring_too_large,
+  slot_count_too_large,
+  slot_out_of_range,
+  slot_index_overflow,
+  slot_not_publishable,
+  too_many_args,
+  opcode_reserved,
+  priority_out_of_range,
+  packed_too_many_ops,
+  packed_metadata_too_large,
+  packed_payload_too_large,
+  packed_malformed,
+  window_payload_too_large,
+  batch_out_of_range,
+  work_items_exceed_slot_count,
+  item_count_overflow,
+  record_capacity_too_large,
+  debug_log_misaligned,
+  debug_log_too_short,
+  debug_log_cursor_out_of_range,
+  debug_log_cursor_partial_record,
+  io_queue_partial_slot,
+  io_queue_too_large,
+  io_slot_out_of_range,
+  io_slot_wrong_status,
+  io_operation_unknown,
+  io_completion_repeated,
+  buffer_unaligned,
+  done_count_regressed,
+  clock_regressed,
+  ring_resized,
+  out_of_memory,
+};
+
+/// How many codes there are; they are 1..error_codes.
+inline constexpr std::size_t error_codes = static_cast<std::size_t>(error_code::out_of_memory);
+
+/// The buffer an error is about.
+enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue };
+
+/// A sentence in storage of its own: rendering an error allocates nothing.
+class error_message {
+ public:
+  [[nodiscard]] std::string_view text() const noexcept { return {text_.data(), size_}; }
+
+ private:
+  friend struct error;
+  std::array<char, 320> text_{};
+  std::size_t size_ = 0;
+};
+
+/// A refusal: what was wrong, where, what was found there and what the bound is.
+///
+/// Trivially copyable, built without allocating, comparable in tests. Fields that a code does not
+/// use are zero.
+struct error {
+  error_code code;
+  megakernel::buffer buffer = megakernel::buffer::none;
+  std::uint64_t index = 0;  ///< slot, word, entry or record; the sentence says which
+  std::uint64_t found = 0;  ///< the offending value
+  std::uint64_t bound = 0;  ///< the limit it broke
+
+  /// One or two sentences: what was wrong and what to do about it. O(1), no allocation.
+  [[nodiscard]] error_message message() const noexcept;
+
+  friend constexpr bool operator==(const error&, const error&) = default;
+};
+
+/// A value or a refusal.
+template <class T = void>
+using result = std::expected<T, error>;
+
+/// The code's name as the source spells it, `"ring_partial_slot"`; `"unknown_error"` for a value
+/// that is no code.
+[[nodiscard]] std::string_view name(error_code code) noexcept;
+
+/// `"control buffer"`, `"ring"` and so on; empty for `none`.
+[[nodiscard]] std::string_view name(buffer which) noexcept;
+
+}  // namespace megakernel

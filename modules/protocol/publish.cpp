@@ -1,0 +1,351 @@
+module;
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <expected>
+#include <span>
+#include <utility>
+#include <variant>
+module megakernel.protocol;
+
+namespace megakernel {
+namespace {
+
+constexpr std::uint64_t last_slot_number = 0xFFFF'FFFFu;
+
+/// `over` has checked the alignment that an atomic access to a word of the ring needs.
+std::atomic_ref<word> status_at(std::byte* slot) noexcept {
+  return std::atomic_ref<word>(*reinterpret_cast<word*>(slot));
+}
+
+slot_status status_of(std::byte* slot) noexcept {
+  return slot_status{wire_order(status_at(slot).load(std::memory_order_acquire))};
+}
+
+void commit(std::byte* slot) noexcept {
+  status_at(slot).store(wire_order(word(slot_status::published)), std::memory_order_release);
+}
+
+void write_slot(std::byte* slot, opcode op, std::uint32_t tenant, priority level,
+                std::span<const word> arguments) noexcept {
+  store_word(slot, abi::opcode_word, word(op));
+  store_word(slot, abi::tenant_word, tenant);
+  store_word(slot, abi::priority_word, word(level));
+  std::size_t i = 0;
+  for (; i < arguments.size(); ++i) store_word(slot, abi::argument_word + i, arguments[i]);
+  for (; i < abi::argument_words; ++i) store_word(slot, abi::argument_word + i, 0);
+  commit(slot);
+}
+
+void write_work_item(std::byte* slot, std::uint32_t tenant, const work_item& item) noexcept {
+  const std::array<word, abi::slot_words - 1> image{wire_order(word(item.op)),
+                                                    wire_order(tenant),
+                                                    wire_order(word(priority::normal)),
+                                                    wire_order(item.input),
+                                                    wire_order(item.output),
+                                                    wire_order(item.param)};
+  std::memcpy(slot + sizeof(word), image.data(), sizeof image);
+  commit(slot);
+}
+
+std::unexpected<error> reserved(std::uint64_t entry, opcode op) noexcept {
+  return std::unexpected(error{.code = error_code::opcode_reserved,
+                               .buffer = buffer::ring,
+                               .index = entry,
+                               .found = word(op)});
+}
+
+std::unexpected<error> too_many(std::uint64_t entry, std::size_t arguments) noexcept {
+  return std::unexpected(error{.code = error_code::too_many_args,
+                               .buffer = buffer::ring,
+                               .index = entry,
+                               .found = arguments,
+                               .bound = abi::argument_words});
+}
+
+result<void> check_opcodes(std::span<const work_item> items) noexcept {
+  const auto bad = std::ranges::find_if_not(
+      items, [](opcode op) { return is_publishable(op); }, &work_item::op);
+  if (bad == items.end()) return {};
+  return reserved(static_cast<std::uint64_t>(bad - items.begin()), bad->op);
+}
+
+/// Consecutive slots from `first` whose last one still has a number.
+result<void> check_last(std::uint32_t first, std::uint64_t count) noexcept {
+  if (count == 0 || count - 1 <= last_slot_number - first) return {};
+  return std::unexpected(error{.code = error_code::slot_index_overflow,
+                               .buffer = buffer::ring,
+                               .index = first,
+                               .found = count,
+                               .bound = last_slot_number});
+}
+
+}  // namespace
+
+result<slot_arguments> packed_arguments(std::span<const packed_op> ops) noexcept {
+  if (ops.size() > abi::max_packed_ops) {
+    return std::unexpected(error{.code = error_code::packed_too_many_ops,
+                                 .buffer = buffer::ring,
+                                 .found = ops.size(),
+                                 .bound = abi::max_packed_ops});
+  }
+  const word table = abi::packed_metadata_words(static_cast<word>(ops.size()));
+  if (table > abi::argument_words) {
+    return std::unexpected(error{.code = error_code::packed_metadata_too_large,
+                                 .buffer = buffer::ring,
+                                 .found = table,
+                                 .bound = abi::argument_words});
+  }
+  slot_arguments packed{.count = table};
+  const auto put_byte = [&packed](std::size_t at, word value) {
+    packed.words[at / 4] |= value << (at % 4 * 8);
+  };
+  for (std::size_t i = 0; i < ops.size(); ++i) {
+    if (ops[i].arguments.size() > abi::argument_words - packed.count) {
+      return std::unexpected(error{.code = error_code::packed_payload_too_large,
+                                   .buffer = buffer::ring,
+                                   .index = i,
+                                   .found = packed.count + std::uint64_t{ops[i].arguments.size()},
+                                   .bound = abi::argument_words});
+    }
+    const std::size_t entry = abi::packed_header_bytes + abi::packed_op_bytes * i;
+    put_byte(entry, ops[i].op);
+    put_byte(entry + 1, packed.count - table);
+    std::ranges::copy(ops[i].arguments, packed.words.begin() + packed.count);
+    packed.count += static_cast<word>(ops[i].arguments.size());
+  }
+  put_byte(0, static_cast<word>(ops.size()));
+  put_byte(1, packed.count - table);
+  return packed;
+}
+
+result<slot_arguments> window_arguments(word ticket, window_class tag,
+                                        std::span<const word> payload) noexcept {
+  if (payload.size() > abi::window_payload_words) {
+    return std::unexpected(error{.code = error_code::window_payload_too_large,
+                                 .buffer = buffer::ring,
+                                 .found = payload.size(),
+                                 .bound = abi::window_payload_words});
+  }
+  slot_arguments arguments;
+  arguments.count = abi::window_header_words + static_cast<word>(payload.size());
+  arguments.words[0] = ticket;
+  arguments.words[1] = word(tag);
+  std::ranges::copy(payload, arguments.words.begin() + abi::window_header_words);
+  return arguments;
+}
+
+result<ring_publisher> ring_publisher::over(std::span<std::byte> ring) noexcept {
+  if (ring.size() % abi::slot_bytes != 0) {
+    return std::unexpected(error{.code = error_code::ring_partial_slot,
+                                 .buffer = buffer::ring,
+                                 .found = ring.size(),
+                                 .bound = abi::slot_bytes});
+  }
+  const std::uint64_t slots = ring.size() / abi::slot_bytes;
+  if (slots > last_slot_number) {
+    return std::unexpected(error{.code = error_code::ring_too_large,
+                                 .buffer = buffer::ring,
+                                 .found = slots,
+                                 .bound = last_slot_number});
+  }
+  const auto past = std::bit_cast<std::uintptr_t>(ring.data()) % alignof(word);
+  if (past != 0) {
+    return std::unexpected(error{.code = error_code::buffer_unaligned,
+                                 .buffer = buffer::ring,
+                                 .found = past,
+                                 .bound = alignof(word)});
+  }
+  return ring_publisher(ring.data(), static_cast<std::uint32_t>(slots));
+}
+
+result<void> ring_publisher::check_slot(std::uint32_t slot, std::uint32_t entry,
+                                        const slot_request& request) const noexcept {
+  if (slot >= slots_) {
+    return std::unexpected(error{.code = error_code::slot_out_of_range,
+                                 .buffer = buffer::ring,
+                                 .index = entry,
+                                 .found = slot,
+                                 .bound = slots_});
+  }
+  if (request.arguments.size() > abi::argument_words)
+    return too_many(entry, request.arguments.size());
+  if (!is_publishable(request.op)) return reserved(entry, request.op);
+  if (request.level > priority::idle) {
+    return std::unexpected(error{.code = error_code::priority_out_of_range,
+                                 .buffer = buffer::ring,
+                                 .index = entry,
+                                 .found = word(request.level),
+                                 .bound = word(priority::idle)});
+  }
+  return check_free(slot, 1);
+}
+
+result<void> ring_publisher::check_free(std::uint32_t first, std::uint32_t count) const noexcept {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const slot_status status = status_of(at(first + i));
+    if (is_publishable(status)) continue;
+    return std::unexpected(error{.code = error_code::slot_not_publishable,
+                                 .buffer = buffer::ring,
+                                 .index = first + i,
+                                 .found = word(status)});
+  }
+  return {};
+}
+
+result<void> ring_publisher::check_run(std::uint32_t first, std::uint64_t count) const noexcept {
+  if (count > last_slot_number - first) {
+    return std::unexpected(error{.code = error_code::slot_index_overflow,
+                                 .buffer = buffer::ring,
+                                 .index = first,
+                                 .found = count,
+                                 .bound = last_slot_number});
+  }
+  if (first + count > slots_) {
+    return std::unexpected(error{.code = error_code::batch_out_of_range,
+                                 .buffer = buffer::ring,
+                                 .index = first,
+                                 .found = count,
+                                 .bound = slots_});
+  }
+  return {};
+}
+
+result<void> ring_publisher::publish(std::uint32_t slot, const slot_request& request) noexcept {
+  if (auto checked = check_slot(slot, 0, request); !checked) return checked;
+  write_slot(at(slot), request.op, request.tenant, request.level, request.arguments);
+  return {};
+}
+
+result<void> ring_publisher::publish_packed(std::uint32_t slot,
+                                            const packed_request& request) noexcept {
+  const auto packed = packed_arguments(request.ops);
+  if (!packed) return std::unexpected(packed.error());
+  return publish(slot, {.op = opcode::packed_slot,
+                        .tenant = request.tenant,
+                        .level = request.level,
+                        .arguments = packed->used()});
+}
+
+result<std::uint32_t> ring_publisher::publish_each(
+    std::uint32_t first,
+    std::span<const std::variant<slot_request, packed_request>> requests) noexcept {
+  if (auto checked = check_last(first, requests.size()); !checked)
+    return std::unexpected(checked.error());
+  const auto count = static_cast<std::uint32_t>(requests.size());
+  // The packed ones are encoded twice, once to check and once to write: the alternative is to
+  // allocate, and a packed slot is twelve words.
+  const auto visit = [](const auto& request, auto&& use) -> result<void> {
+    if (const auto* plain = std::get_if<slot_request>(&request)) return use(*plain);
+    const auto& packed = *std::get_if<packed_request>(&request);
+    const auto arguments = packed_arguments(packed.ops);
+    if (!arguments) return std::unexpected(arguments.error());
+    return use(slot_request{.op = opcode::packed_slot,
+                            .tenant = packed.tenant,
+                            .level = packed.level,
+                            .arguments = arguments->used()});
+  };
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto checked = visit(requests[i], [&](const slot_request& request) {
+      return check_slot(first + i, i, request);
+    });
+    if (!checked) return std::unexpected(checked.error());
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    (void)visit(requests[i], [&](const slot_request& request) -> result<void> {
+      write_slot(at(first + i), request.op, request.tenant, request.level, request.arguments);
+      return {};
+    });
+  }
+  return count;
+}
+
+result<std::uint32_t> ring_publisher::publish_batch(std::uint32_t first, std::uint32_t tenant,
+                                                    std::span<const batch_item> items,
+                                                    word tag) noexcept {
+  const std::uint64_t used = std::uint64_t{items.size()} + 1;
+  if (auto checked = check_run(first, used); !checked) return std::unexpected(checked.error());
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (items[i].arguments.size() > abi::argument_words)
+      return too_many(i, items[i].arguments.size());
+    if (!is_publishable(items[i].op)) return reserved(i, items[i].op);
+  }
+  const auto count = static_cast<std::uint32_t>(used);
+  if (auto free = check_free(first, count); !free) return std::unexpected(free.error());
+  for (std::uint32_t i = 0; i < items.size(); ++i)
+    write_slot(at(first + i), items[i].op, tenant, priority::normal, items[i].arguments);
+  const std::array<word, 2> fence{count - 1, tag};
+  write_slot(at(first + count - 1), opcode::batch_fence, tenant, priority::normal, fence);
+  return count;
+}
+
+result<std::uint32_t> ring_publisher::publish_window(std::uint32_t first,
+                                                     const window_request& window) noexcept {
+  const std::size_t required = window.required.size();
+  const std::uint64_t total = std::uint64_t{required} + window.lookahead.size();
+  if (auto checked = check_last(first, total); !checked) return std::unexpected(checked.error());
+  const auto count = static_cast<std::uint32_t>(total);
+  const auto arguments_of = [&](std::uint32_t i) {
+    return i < required
+               ? window_arguments(window.ticket, window_class::required, window.required[i])
+               : window_arguments(window.ticket, window_class::lookahead,
+                                  window.lookahead[i - required]);
+  };
+  const auto request_of = [&](const slot_arguments& arguments) {
+    return slot_request{.op = window.op,
+                        .tenant = window.tenant,
+                        .level = window.level,
+                        .arguments = arguments.used()};
+  };
+  for (std::uint32_t i = 0; i < count; ++i) {
+    auto arguments = arguments_of(i);
+    if (!arguments) {
+      arguments.error().index = i;
+      return std::unexpected(arguments.error());
+    }
+    if (auto checked = check_slot(first + i, i, request_of(*arguments)); !checked)
+      return std::unexpected(checked.error());
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto arguments = arguments_of(i);
+    write_slot(at(first + i), window.op, window.tenant, window.level, arguments->used());
+  }
+  return count;
+}
+
+result<std::uint32_t> ring_publisher::publish_work_items(
+    std::uint32_t first, std::uint32_t tenant, std::span<const work_item> items) noexcept {
+  if (auto checked = check_opcodes(items); !checked) return std::unexpected(checked.error());
+  if (auto checked = check_run(first, items.size()); !checked)
+    return std::unexpected(checked.error());
+  const auto count = static_cast<std::uint32_t>(items.size());
+  if (auto free = check_free(first, count); !free) return std::unexpected(free.error());
+  std::byte* slot = base_ + std::size_t{first} * abi::slot_bytes;
+  for (const work_item& item : items) {
+    write_work_item(slot, tenant, item);
+    slot += abi::slot_bytes;
+  }
+  return count;
+}
+
+result<byte_buffer> encode_work_items(std::uint32_t slots, std::uint32_t tenant,
+                                      std::span<const work_item> items) noexcept {
+  if (items.size() > slots) {
+    return std::unexpected(error{.code = error_code::work_items_exceed_slot_count,
+                                 .buffer = buffer::ring,
+                                 .found = items.size(),
+                                 .bound = slots});
+  }
+  if (auto checked = check_opcodes(items); !checked) return std::unexpected(checked.error());
+  auto ring = encode_ring(slots);
+  if (!ring) return ring;
+  for (std::size_t i = 0; i < items.size(); ++i)
+    write_work_item(ring->data() + i * abi::slot_bytes, tenant, items[i]);
+  return ring;
+}
+
+}  // namespace megakernel
