@@ -87,7 +87,7 @@ MEGAKERNEL_HOST_DEVICE constexpr bool is_builtin(opcode op) {
 
 /// What the ordinary publisher accepts: built-in opcodes and the user's own. LOAD_MISS is neither.
 MEGAKERNEL_HOST_DEVICE constexpr bool is_publishable(opcode op) {
-  return is_builtin(op) || !is_system(op);
+  return !is_system(op) || is_builtin(op);
 }
 
 /// Why a slot is in FAULT, in its word 15 (SPEC 7, [ours]). Zero: the kernel did not say.

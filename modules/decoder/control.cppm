@@ -29,43 +29,43 @@ struct kernel_report {
 /// value.
 class control_snapshot {
  public:
-  [[nodiscard]] bool shutdown() const noexcept { return words_[abi::shutdown_word] != 0; }
-  [[nodiscard]] word done_count() const noexcept { return words_[abi::done_count_word]; }
-  [[nodiscard]] word epoch() const noexcept { return words_[abi::epoch_word]; }
+  [[nodiscard]] inline bool shutdown() const noexcept { return words_[abi::shutdown_word] != 0; }
+  [[nodiscard]] inline word done_count() const noexcept { return words_[abi::done_count_word]; }
+  [[nodiscard]] inline word epoch() const noexcept { return words_[abi::epoch_word]; }
   /// Claims per opcode below 32; iterates over the non-zero ones.
-  [[nodiscard]] metric_counters metrics() const noexcept {
+  [[nodiscard]] inline metric_counters metrics() const noexcept {
     std::array<word, abi::metrics> counts;
     for (word i = 0; i < abi::metrics; ++i) counts[i] = words_[abi::metric_word + i];
     return metric_counters(counts);
   }
   /// Claims per tenant, index tenant mod 32.
-  [[nodiscard]] std::span<const word, abi::tenant_fairness_counters> tenant_fairness()
+  [[nodiscard]] inline std::span<const word, abi::tenant_fairness_counters> tenant_fairness()
       const noexcept {
     return std::span(words_).subspan<abi::tenant_fairness_word, abi::tenant_fairness_counters>();
   }
   /// Claims per priority, CRITICAL first.
-  [[nodiscard]] std::span<const word, abi::priorities> priority_fairness() const noexcept {
+  [[nodiscard]] inline std::span<const word, abi::priorities> priority_fairness() const noexcept {
     return std::span(words_).subspan<abi::priority_fairness_word, abi::priorities>();
   }
   /// First slot of each priority partition, then the number of slots.
-  [[nodiscard]] std::span<const word, abi::priority_offsets> priority_offsets() const noexcept {
+  [[nodiscard]] inline std::span<const word, abi::priority_offsets> priority_offsets() const noexcept {
     return std::span(words_).subspan<abi::priority_offset_word, abi::priority_offsets>();
   }
   /// Consecutive CRITICAL/HIGH claims.
-  [[nodiscard]] word starvation() const noexcept { return words_[abi::starvation_word]; }
+  [[nodiscard]] inline word starvation() const noexcept { return words_[abi::starvation_word]; }
   /// Tokens left to tenants 0..31, where the launch asked for quotas.
-  [[nodiscard]] std::span<const word, abi::tenant_quotas> quotas() const noexcept {
+  [[nodiscard]] inline std::span<const word, abi::tenant_quotas> quotas() const noexcept {
     return std::span(words_).subspan<abi::tenant_quota_word, abi::tenant_quotas>();
   }
   /// Whether the kernel serves this tenant: its mask, found through TENANT_BASE, lies inside the
   /// mask table and is not zero (SPEC 7).
-  [[nodiscard]] bool authorises(std::uint32_t tenant) const noexcept {
+  [[nodiscard]] inline bool authorises(std::uint32_t tenant) const noexcept {
     if (tenant >= abi::tenant_masks) return false;
     const std::uint64_t at = std::uint64_t{words_[abi::tenant_base_word]} + tenant;
     return at >= abi::tenant_mask_word && at < abi::tenant_quota_word && words_[at] != 0;
   }
   /// The extension words, or nothing when the kernel does not report them (revision not 1).
-  [[nodiscard]] std::optional<kernel_report> report() const noexcept {
+  [[nodiscard]] inline std::optional<kernel_report> report() const noexcept {
     if (words_[abi::revision_word] != abi::revision) return std::nullopt;
     return kernel_report{.heartbeat = words_[abi::heartbeat_word],
                          .faults = words_[abi::fault_count_word],
@@ -77,7 +77,7 @@ class control_snapshot {
                          .done_count_high = words_[abi::done_count_high_word]};
   }
   /// All of them, in host order.
-  [[nodiscard]] std::span<const word, abi::control_words> words() const noexcept { return words_; }
+  [[nodiscard]] inline std::span<const word, abi::control_words> words() const noexcept { return words_; }
 
   friend bool operator==(const control_snapshot&, const control_snapshot&) = default;
 

@@ -1,19 +1,14 @@
 module;
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <expected>
 #include <numeric>
 #include <span>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 module megakernel.decoder;
 import megakernel.protocol;
+import :stream;
 
 namespace megakernel {
 namespace {
@@ -46,30 +41,12 @@ class status_tally {
 };
 static_assert(detail::window_collector::block <= status_tally::capacity);
 
-/// Writes past the caches: a table that does not fit in them would push out what does, and each of
-/// its lines would be read before it is written.
-void stream(slot_snapshot* to, const slot_snapshot& slot) noexcept {
-#if defined(__SSE2__)
-  const auto halves = std::bit_cast<std::array<__m128i, 2>>(slot);
-  _mm_stream_si128(reinterpret_cast<__m128i*>(to), halves[0]);
-  _mm_stream_si128(reinterpret_cast<__m128i*>(to) + 1, halves[1]);
-#else
-  *to = slot;
-#endif
-}
-
-void finish_streaming() noexcept {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
-}
-
-/// Slot tables over this many bytes are streamed.
-constexpr std::size_t streaming_bytes = std::size_t{1} << 20;
+/// How far ahead of the slot being read to prefetch: the hardware's prefetchers stop at each page.
+constexpr std::size_t prefetch_slots = 128;
 
 enum class slot_list { none, cached, streamed };
 
-template <slot_list List>
+template <slot_list List, bool Windows>
 result<void> scan(const ring_view& view, const window_opcodes& opcodes,
                   detail::window_collector& windows, slot_snapshot* slots,
                   std::array<std::uint32_t, 8>& by_status) noexcept {
@@ -77,31 +54,50 @@ result<void> scan(const ring_view& view, const window_opcodes& opcodes,
   const std::byte* ring = view.bytes().data();
   for (std::uint32_t first = 0; first < view.size();) {
     const std::uint32_t count = std::min(block, view.size() - first);
+    const std::size_t ahead =
+        view.size() - first - count >= prefetch_slots ? prefetch_slots * abi::slot_bytes : 0;
     status_tally tally;
+    std::array<std::uint8_t, block> candidates;
+    std::uint32_t found = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
       const std::byte* const slot = ring + std::size_t{i} * abi::slot_bytes;
+      __builtin_prefetch(slot + ahead);
       if constexpr (List == slot_list::none) {
         tally.add(slot_status{load_word(slot, abi::status_word)});
       } else {
         const slot_snapshot snapshot = detail::read_slot(slot, first + i);
         tally.add(snapshot.status);
         if constexpr (List == slot_list::streamed) {
-          stream(slots + i, snapshot);
+          detail::stream<sizeof snapshot>(slots + i, &snapshot);
         } else {
           slots[i] = snapshot;
         }
       }
+      if constexpr (Windows) {
+        candidates[found] = static_cast<std::uint8_t>(i);
+        found += opcodes.maybe(opcode{load_word(slot, abi::opcode_word)});
+      }
     }
     tally.flush(by_status);
-    if (!opcodes.empty()) {
-      if (auto collected = windows.collect(opcodes, ring, count); !collected) return collected;
+    if constexpr (Windows) {
+      if (auto collected = windows.collect(opcodes, ring, std::span(candidates).first(found));
+          !collected)
+        return collected;
     }
     first += count;
     ring += std::size_t{count} * abi::slot_bytes;
     if constexpr (List != slot_list::none) slots += count;
   }
-  if constexpr (List == slot_list::streamed) finish_streaming();
+  if constexpr (List == slot_list::streamed) detail::finish_streaming();
   return {};
+}
+
+template <slot_list List>
+result<void> scan(const ring_view& view, const window_opcodes& opcodes,
+                  detail::window_collector& windows, slot_snapshot* slots,
+                  std::array<std::uint32_t, 8>& by_status) noexcept {
+  return opcodes.empty() ? scan<List, false>(view, opcodes, windows, slots, by_status)
+                         : scan<List, true>(view, opcodes, windows, slots, by_status);
 }
 
 std::uint64_t sum(std::span<const word> counters) noexcept {
@@ -131,7 +127,7 @@ result<void> ring_summary::decode(const ring_view& view, const window_opcodes& w
   control_ = view.control();
   windows_.start(windows);
   std::array<std::uint32_t, 8> by_status{};
-  const bool streamed = std::size_t{view.size()} * sizeof(slot_snapshot) > streaming_bytes;
+  const bool streamed = std::size_t{view.size()} * sizeof(slot_snapshot) > detail::streaming_bytes;
   auto scanned =
       slots == nullptr ? scan<slot_list::none>(view, windows, windows_, slots, by_status)
       : streamed       ? scan<slot_list::streamed>(view, windows, windows_, slots, by_status)

@@ -77,17 +77,17 @@ class ring_summary {
                                     std::span<const std::byte> ring,
                                     const window_opcodes& windows = {}) noexcept;
 
-  [[nodiscard]] const control_snapshot& control() const noexcept { return control_; }
-  [[nodiscard]] const ring_occupancy& occupancy() const noexcept { return occupancy_; }
+  [[nodiscard]] inline const control_snapshot& control() const noexcept { return control_; }
+  [[nodiscard]] inline const ring_occupancy& occupancy() const noexcept { return occupancy_; }
   /// By (ticket, opcode).
-  [[nodiscard]] std::span<const window_telemetry> windows() const noexcept {
+  [[nodiscard]] inline std::span<const window_telemetry> windows() const noexcept {
     return windows_.windows();
   }
-  [[nodiscard]] auto active_windows() const noexcept {
+  [[nodiscard]] inline auto active_windows() const noexcept {
     return std::views::filter(windows(), [](const window_telemetry& w) { return w.active(); });
   }
   [[nodiscard]] runtime_counters counters() const noexcept;
-  [[nodiscard]] priority_accounting priorities() const noexcept {
+  [[nodiscard]] inline priority_accounting priorities() const noexcept {
     return {.requeue_count = occupancy_.requeue};
   }
   /// Forgets the snapshot, keeps the storage.
@@ -110,18 +110,18 @@ class ring_telemetry {
                                     std::span<const std::byte> ring,
                                     const window_opcodes& windows = {}) noexcept;
 
-  [[nodiscard]] const ring_summary& summary() const noexcept { return summary_; }
-  [[nodiscard]] const control_snapshot& control() const noexcept { return summary_.control(); }
-  [[nodiscard]] const ring_occupancy& occupancy() const noexcept { return summary_.occupancy(); }
-  [[nodiscard]] std::span<const window_telemetry> windows() const noexcept {
+  [[nodiscard]] inline const ring_summary& summary() const noexcept { return summary_; }
+  [[nodiscard]] inline const control_snapshot& control() const noexcept { return summary_.control(); }
+  [[nodiscard]] inline const ring_occupancy& occupancy() const noexcept { return summary_.occupancy(); }
+  [[nodiscard]] inline std::span<const window_telemetry> windows() const noexcept {
     return summary_.windows();
   }
   /// By slot index.
-  [[nodiscard]] std::span<const slot_snapshot> slots() const noexcept {
+  [[nodiscard]] inline std::span<const slot_snapshot> slots() const noexcept {
     return {slots_.data(), slots_.size()};
   }
   /// The slots that still owe `op`.
-  [[nodiscard]] auto active(opcode op) const noexcept {
+  [[nodiscard]] inline auto active(opcode op) const noexcept {
     return std::views::filter(slots(), active_with{op});
   }
   void clear() noexcept;

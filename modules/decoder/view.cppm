@@ -79,42 +79,42 @@ class ring_view : public std::ranges::view_interface<ring_view> {
     using reference = slot_snapshot;
 
     iterator() noexcept = default;
-    reference operator*() const noexcept { return detail::read_slot(at(index_), index_); }
-    reference operator[](difference_type n) const noexcept { return *(*this + n); }
-    iterator& operator+=(difference_type n) noexcept {
+    inline reference operator*() const noexcept { return detail::read_slot(at(index_), index_); }
+    inline reference operator[](difference_type n) const noexcept { return *(*this + n); }
+    inline iterator& operator+=(difference_type n) noexcept {
       index_ = static_cast<std::uint32_t>(index_ + n);
       return *this;
     }
-    iterator& operator-=(difference_type n) noexcept { return *this += -n; }
-    iterator& operator++() noexcept { return *this += 1; }
-    iterator& operator--() noexcept { return *this -= 1; }
-    iterator operator++(int) noexcept {
+    inline iterator& operator-=(difference_type n) noexcept { return *this += -n; }
+    inline iterator& operator++() noexcept { return *this += 1; }
+    inline iterator& operator--() noexcept { return *this -= 1; }
+    inline iterator operator++(int) noexcept {
       const iterator before = *this;
       ++*this;
       return before;
     }
-    iterator operator--(int) noexcept {
+    inline iterator operator--(int) noexcept {
       const iterator before = *this;
       --*this;
       return before;
     }
-    friend iterator operator+(iterator i, difference_type n) noexcept { return i += n; }
-    friend iterator operator+(difference_type n, iterator i) noexcept { return i += n; }
-    friend iterator operator-(iterator i, difference_type n) noexcept { return i -= n; }
-    friend difference_type operator-(const iterator& a, const iterator& b) noexcept {
+    inline friend iterator operator+(iterator i, difference_type n) noexcept { return i += n; }
+    inline friend iterator operator+(difference_type n, iterator i) noexcept { return i += n; }
+    inline friend iterator operator-(iterator i, difference_type n) noexcept { return i -= n; }
+    inline friend difference_type operator-(const iterator& a, const iterator& b) noexcept {
       return difference_type{a.index_} - difference_type{b.index_};
     }
-    friend bool operator==(const iterator& a, const iterator& b) noexcept {
+    inline friend bool operator==(const iterator& a, const iterator& b) noexcept {
       return a.index_ == b.index_;
     }
-    friend std::strong_ordering operator<=>(const iterator& a, const iterator& b) noexcept {
+    inline friend std::strong_ordering operator<=>(const iterator& a, const iterator& b) noexcept {
       return a.index_ <=> b.index_;
     }
 
    private:
     friend class ring_view;
-    iterator(const std::byte* ring, std::uint32_t index) noexcept : ring_(ring), index_(index) {}
-    [[nodiscard]] const std::byte* at(std::uint32_t index) const noexcept {
+    inline iterator(const std::byte* ring, std::uint32_t index) noexcept : ring_(ring), index_(index) {}
+    [[nodiscard]] inline const std::byte* at(std::uint32_t index) const noexcept {
       return ring_ + std::size_t{index} * abi::slot_bytes;
     }
     const std::byte* ring_ = nullptr;
@@ -129,31 +129,31 @@ class ring_view : public std::ranges::view_interface<ring_view> {
   [[nodiscard]] static result<ring_view> over(std::span<const std::byte> control,
                                               std::span<const std::byte> ring) noexcept;
 
-  [[nodiscard]] control_snapshot control() const noexcept {
+  [[nodiscard]] inline control_snapshot control() const noexcept {
     return control_snapshot::copy_of(control_);
   }
-  [[nodiscard]] iterator begin() const noexcept { return {ring_, 0}; }
-  [[nodiscard]] iterator end() const noexcept { return {ring_, slots_}; }
-  [[nodiscard]] std::uint32_t size() const noexcept { return slots_; }
+  [[nodiscard]] inline iterator begin() const noexcept { return {ring_, 0}; }
+  [[nodiscard]] inline iterator end() const noexcept { return {ring_, slots_}; }
+  [[nodiscard]] inline std::uint32_t size() const noexcept { return slots_; }
   /// Slot `index` < size().
-  [[nodiscard]] slot_snapshot operator[](std::uint32_t index) const noexcept {
+  [[nodiscard]] inline slot_snapshot operator[](std::uint32_t index) const noexcept {
     return begin()[index];
   }
   /// Why slot `index` < size() is in FAULT, as its word 15 has it; any word. [ours]
-  [[nodiscard]] fault_code fault(std::uint32_t index) const noexcept {
+  [[nodiscard]] inline fault_code fault(std::uint32_t index) const noexcept {
     return fault_code{load_word(slot_bytes(index), abi::fault_code_word)};
   }
   /// The slots that still owe `op`, found while iterating.
-  [[nodiscard]] auto active(opcode op) const noexcept {
+  [[nodiscard]] inline auto active(opcode op) const noexcept {
     return std::views::filter(*this, active_with{op});
   }
   /// The whole ring.
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+  [[nodiscard]] inline std::span<const std::byte> bytes() const noexcept {
     return {ring_, std::size_t{slots_} * abi::slot_bytes};
   }
 
  private:
-  [[nodiscard]] const std::byte* slot_bytes(std::uint32_t index) const noexcept {
+  [[nodiscard]] inline const std::byte* slot_bytes(std::uint32_t index) const noexcept {
     return ring_ + std::size_t{index} * abi::slot_bytes;
   }
   const std::byte* control_;

@@ -4,16 +4,16 @@ module;
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <expected>
 #include <span>
 #include <utility>
 module megakernel.decoder;
 import megakernel.protocol;
+import :stream;
 
 namespace megakernel {
 namespace {
-
-constexpr word spread(opcode op) noexcept { return word(op) * 0x9E37'79B1u; }
 
 /// log2 of a table of at least `entries`, within [least, most].
 unsigned table_bits(std::size_t entries, unsigned least, unsigned most) noexcept {
@@ -55,137 +55,209 @@ result<window_opcodes> window_opcodes::of(std::span<const opcode> list) noexcept
 }
 
 namespace detail {
+namespace {
+
+constexpr word unknown_status = 8;
+constexpr word neither_class = 2;
+
+/// What one slot adds to a window's nine counts, `required_slots` to `fault`.
+using increment = std::array<std::uint32_t, 9>;
+static_assert(offsetof(window_telemetry, fault) - offsetof(window_telemetry, required_slots) ==
+              sizeof(increment) - sizeof(std::uint32_t));
+
+constexpr std::size_t tallies = 16 * (neither_class + 1);
+constexpr std::array<increment, tallies> increments = [] {
+  constexpr std::array<slot_status, 7> counted{
+      slot_status::published, slot_status::claimed, slot_status::done, slot_status::wait_io,
+      slot_status::yield,     slot_status::requeue, slot_status::fault};
+  std::array<increment, tallies> table{};
+  for (std::size_t tally = 0; tally < tallies; ++tally) {
+    if (tally >> 4 < neither_class) table[tally][tally >> 4] = 1;
+    for (std::size_t i = 0; i < counted.size(); ++i)
+      table[tally][2 + i] = slot_status{static_cast<word>(tally & 15)} == counted[i];
+  }
+  return table;
+}();
+
+template <class Row>
+void insertion_sort(std::span<Row> rows) noexcept {
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    const Row moved = rows[i];
+    std::size_t at = i;
+    for (; at > 0 && rows[at - 1].key() > moved.key(); --at) rows[at] = rows[at - 1];
+    rows[at] = moved;
+  }
+}
+
+}  // namespace
 
 void window_collector::clear() noexcept {
-  rows_.clear();
+  packed_.rows.clear();
+  wide_.rows.clear();
   windows_.clear();
 }
 
 void window_collector::start(const window_opcodes& opcodes) noexcept {
   clear();
-  varying_ = 0;
-  rank_bits_ = opcodes.empty()
-                   ? 0
-                   : static_cast<unsigned>(std::bit_width(opcodes.list().size() - 1));
+  any_ = 0;
+  all_ = ~std::uint64_t{0};
+  rank_bits_ =
+      opcodes.empty() ? 0 : static_cast<unsigned>(std::bit_width(opcodes.list().size() - 1));
+  packs_ = rank_bits_ <= packed_row::most_rank_bits;
+}
+
+template <class Row>
+result<std::size_t> window_collector::take(aligned_array<Row>& rows, const window_opcodes& opcodes,
+                                           const std::byte* ring,
+                                           std::span<const std::uint8_t> candidates) noexcept {
+  if (auto grown = rows.reserve(rows.size() + candidates.size()); !grown)
+    return std::unexpected(grown.error());
+  const window_opcodes::ranked* const ranks = opcodes.ranks_.data();
+  const std::size_t mask = opcodes.ranks_.size() - 1;
+  Row* out = rows.data() + rows.size();
+  std::uint64_t any = any_;
+  std::uint64_t all = all_;
+  std::size_t taken = 0;
+  for (; taken < candidates.size(); ++taken) {
+    const std::byte* const slot = ring + std::size_t{candidates[taken]} * abi::slot_bytes;
+    const opcode op{load_word(slot, abi::opcode_word)};
+    std::size_t at = window_opcodes::spread(op) >> opcodes.rank_shift_;
+    while (ranks[at].op != op && ranks[at].rank_plus_one != 0) at = (at + 1) & mask;
+    if (ranks[at].rank_plus_one == 0) continue;
+    const std::uint64_t key = std::uint64_t{load_word(slot, abi::argument_word)} << rank_bits_ |
+                              (ranks[at].rank_plus_one - 1);
+    const word tenant = load_word(slot, abi::tenant_word);
+    if (!Row::holds(tenant)) break;
+    const word status = std::min(load_word(slot, abi::status_word), unknown_status);
+    const word tag = std::min(load_word(slot, abi::argument_word + 1), neither_class);
+    *out++ = Row::of(key, tenant, status | tag << 4);
+    any |= key;
+    all &= key;
+  }
+  rows.set_size(static_cast<std::size_t>(out - rows.data()));
+  any_ = any;
+  all_ = all;
+  return taken;
 }
 
 result<void> window_collector::collect(const window_opcodes& opcodes, const std::byte* ring,
-                                       std::uint32_t count) noexcept {
-  std::array<std::uint8_t, block> candidate;
-  static_assert(block <= 256);
-  std::uint32_t candidates = 0;
-  const std::uint8_t* const home = opcodes.home_.data();
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const opcode op{load_word(ring + std::size_t{i} * abi::slot_bytes, abi::opcode_word)};
-    candidate[candidates] = static_cast<std::uint8_t>(i);
-    candidates += home[spread(op) >> opcodes.home_shift_];
+                                       std::span<const std::uint8_t> candidates) noexcept {
+  if (packs_) {
+    const auto taken = take(packed_.rows, opcodes, ring, candidates);
+    if (!taken) return std::unexpected(taken.error());
+    candidates = candidates.subspan(*taken);
+    if (candidates.empty()) return {};
+    if (auto grown = wide_.rows.reserve(packed_.rows.size()); !grown) return grown;
+    for (const packed_row& row : packed_.rows)
+      wide_.rows.push_within_capacity({row.key(), row.tenant(), row.tally()});
+    packed_.rows.clear();
+    packs_ = false;
   }
-  if (candidates == 0) return {};
-  if (auto grown = rows_.reserve(rows_.size() + candidates); !grown) return grown;
-
-  row* out = rows_.data() + rows_.size();
-  std::uint64_t varying = varying_;
-  const std::uint64_t first = rows_.empty() ? ~std::uint64_t{0} : rows_[0].key;
-  const std::size_t mask = opcodes.ranks_.size() - 1;
-  for (std::uint32_t c = 0; c < candidates; ++c) {
-    const std::byte* const slot = ring + std::size_t{candidate[c]} * abi::slot_bytes;
-    const opcode op{load_word(slot, abi::opcode_word)};
-    std::size_t at = spread(op) >> opcodes.rank_shift_;
-    while (opcodes.ranks_[at].op != op && opcodes.ranks_[at].rank_plus_one != 0)
-      at = (at + 1) & mask;
-    const word rank_plus_one = opcodes.ranks_[at].rank_plus_one;
-    if (rank_plus_one == 0) continue;
-    const word ticket = load_word(slot, abi::argument_word);
-    const word tag = load_word(slot, abi::argument_word + 1);
-    const word status = load_word(slot, abi::status_word);
-    const std::uint64_t key = std::uint64_t{ticket} << rank_bits_ | (rank_plus_one - 1);
-    *out = {key, load_word(slot, abi::tenant_word),
-            std::min(status, unknown) | std::min(tag, word{2}) << 4};
-    ++out;
-    varying |= key ^ first;
-  }
-  const auto size = static_cast<std::size_t>(out - rows_.data());
-  if (rows_.empty() && size != 0) {
-    // `first` was not known yet.
-    varying = 0;
-    for (std::size_t i = 1; i < size; ++i) varying |= rows_.data()[i].key ^ rows_.data()[0].key;
-  }
-  varying_ = varying;
-  rows_.set_size(size);
-  return {};
+  const auto taken = take(wide_.rows, opcodes, ring, candidates);
+  return taken ? result<void>() : std::unexpected(taken.error());
 }
 
-result<void> window_collector::sort() noexcept {
-  const std::size_t count = rows_.size();
-  if (varying_ == 0) return {};
-  if (std::ranges::is_sorted(rows_, {}, &row::key)) return {};
+template <class Row>
+result<void> window_collector::sorter<Row>::sort(std::uint64_t varying) noexcept {
+  if (varying == 0) return {};
   constexpr std::size_t small = 32;
-  if (count <= small) {
-    for (std::size_t i = 1; i < count; ++i) {
-      const row moved = rows_[i];
-      std::size_t at = i;
-      for (; at > 0 && rows_[at - 1].key > moved.key; --at) rows_[at] = rows_[at - 1];
-      rows_[at] = moved;
-    }
+  if (rows.size() <= small) {
+    insertion_sort(std::span(rows.data(), rows.size()));
     return {};
   }
-  // Least significant digit first, over the bits that differ and no others.
-  // As roomy as `rows_`, because the two change places.
-  if (auto sized = spare_.resize_for_overwrite(rows_.capacity()); !sized) return sized;
-  spare_.set_size(count);
+  // Least significant digit first, over the bits that differ and no others. One reading of the
+  // rows counts the digits of every pass, and notices rows that are in order as they stand.
   constexpr unsigned widest = 11;
-  const auto low = static_cast<unsigned>(std::countr_zero(varying_));
-  const auto bits = static_cast<unsigned>(std::bit_width(varying_)) - low;
-  const unsigned most = count < 16'384 ? 8 : widest;
+  constexpr unsigned most_passes = 8;
+  const auto low = static_cast<unsigned>(std::countr_zero(varying));
+  const auto bits = static_cast<unsigned>(std::bit_width(varying)) - low;
+  const unsigned most = rows.size() < 16'384 ? 8 : widest;
   const unsigned passes = (bits + most - 1) / most;
   const unsigned digit = (bits + passes - 1) / passes;
   const std::uint64_t mask = (std::uint64_t{1} << digit) - 1;
+  std::array<std::array<std::uint32_t, std::size_t{1} << widest>, most_passes> next;
+  for (unsigned pass = 0; pass < passes; ++pass) std::fill_n(next[pass].begin(), mask + 1, 0);
+  bool ascending = true;
+  std::uint64_t previous = 0;
+  for (const Row& row : rows) {
+    ascending &= previous <= row.key();
+    previous = row.key();
+    for (unsigned pass = 0; pass < passes; ++pass)
+      ++next[pass][row.key() >> (low + pass * digit) & mask];
+  }
+  if (ascending) return {};
+  // As roomy as `rows`, because the two change places.
+  if (auto sized = spare.resize_for_overwrite(rows.capacity()); !sized) return sized;
+  spare.set_size(rows.size());
   for (unsigned pass = 0; pass < passes; ++pass) {
     const unsigned shift = low + pass * digit;
-    std::array<std::uint32_t, std::size_t{1} << widest> next{};
-    for (const row& r : rows_) ++next[r.key >> shift & mask];
+    std::uint32_t* const to = next[pass].data();
     std::uint32_t sum = 0;
-    for (std::size_t d = 0; d <= mask; ++d) sum += std::exchange(next[d], sum);
-    for (const row& r : rows_) spare_[next[r.key >> shift & mask]++] = r;
-    std::swap(rows_, spare_);
+    for (std::size_t d = 0; d <= mask; ++d) sum += std::exchange(to[d], sum);
+    Row* const sorted = spare.data();
+    for (const Row& row : rows) sorted[to[row.key() >> shift & mask]++] = row;
+    std::swap(rows, spare);
   }
+  return {};
+}
+
+template <class Row>
+result<void> window_collector::group(sorter<Row>& sorted, const window_opcodes& opcodes) noexcept {
+  if (auto done = sorted.sort(any_ & ~all_); !done) return done;
+  // Windows are a few slots long, so a branch on "a new one begins" would be a coin toss. Every
+  // row therefore writes its window's record as it stands so far, into a stage that is copied out
+  // whenever it is full.
+  constexpr std::size_t staged = 64;
+  alignas(64) std::array<window_telemetry, staged> stage;
+  const bool streams = sorted.rows.size() * sizeof(window_telemetry) > 4 * streaming_bytes;
+  const auto copy_out = [&](std::size_t count) -> result<void> {
+    if (auto grown = windows_.reserve(windows_.size() + staged); !grown) return grown;
+    window_telemetry* const out = windows_.data() + windows_.size();
+    if (streams) {
+      stream<sizeof stage>(out, stage.data());
+    } else {
+      std::memcpy(out, stage.data(), count * sizeof(window_telemetry));
+    }
+    windows_.set_size(windows_.size() + count);
+    return {};
+  };
+
+  const std::uint64_t rank_mask = (std::uint64_t{1} << rank_bits_) - 1;
+  const opcode* const ops = opcodes.list().data();
+  increment counts{};
+  std::uint64_t key = ~sorted.rows[0].key();
+  std::uint32_t tenant = 0;
+  std::uint32_t disagree = 0;
+  std::size_t at = ~std::size_t{0};
+  for (const Row& row : sorted.rows) {
+    const bool fresh = row.key() != key;
+    const std::uint32_t keep = std::uint32_t{fresh} - 1;
+    at += fresh;
+    if (at == staged) {
+      if (auto copied = copy_out(staged); !copied) return copied;
+      at = 0;
+    }
+    key = row.key();
+    tenant = fresh ? row.tenant() : tenant;
+    disagree = (disagree & keep) | (row.tenant() ^ tenant);
+    const increment& more = increments[row.tally()];
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = (counts[i] & keep) + more[i];
+    window_telemetry& out = stage[at];
+    out.ticket = static_cast<word>(key >> rank_bits_);
+    out.op = ops[key & rank_mask];
+    out.tenant = tenant;
+    std::memcpy(reinterpret_cast<std::byte*>(&out) + offsetof(window_telemetry, required_slots),
+                counts.data(), sizeof counts);
+    out.tenants_disagree = disagree != 0;
+  }
+  if (auto copied = copy_out(at + 1); !copied) return copied;
+  if (streams) finish_streaming();
   return {};
 }
 
 result<void> window_collector::finish(const window_opcodes& opcodes) noexcept {
-  if (rows_.empty()) return {};
-  if (auto sorted = sort(); !sorted) return sorted;
-  std::size_t distinct = 1;
-  for (std::size_t i = 1; i < rows_.size(); ++i) distinct += rows_[i].key != rows_[i - 1].key;
-  if (auto sized = windows_.resize_for_overwrite(distinct); !sized) return sized;
-
-  const std::uint64_t rank_mask = (std::uint64_t{1} << rank_bits_) - 1;
-  window_telemetry* out = windows_.data();
-  for (std::size_t i = 0; i < rows_.size(); ++out) {
-    const row& first = rows_[i];
-    std::array<std::uint32_t, unknown + 1> by_status{};
-    std::array<std::uint32_t, 3> by_class{};
-    bool disagree = false;
-    do {
-      ++by_status[rows_[i].tally & 15];
-      ++by_class[rows_[i].tally >> 4];
-      disagree |= rows_[i].tenant != first.tenant;
-      ++i;
-    } while (i < rows_.size() && rows_[i].key == first.key);
-    *out = {.ticket = static_cast<word>(first.key >> rank_bits_),
-            .op = opcodes.list()[first.key & rank_mask],
-            .tenant = first.tenant,
-            .required_slots = by_class[word(window_class::required)],
-            .lookahead_slots = by_class[word(window_class::lookahead)],
-            .published = by_status[word(slot_status::published)],
-            .claimed = by_status[word(slot_status::claimed)],
-            .done = by_status[word(slot_status::done)],
-            .wait_io = by_status[word(slot_status::wait_io)],
-            .yield = by_status[word(slot_status::yield)],
-            .requeue = by_status[word(slot_status::requeue)],
-            .fault = by_status[word(slot_status::fault)],
-            .tenants_disagree = disagree};
-  }
+  if (!packed_.rows.empty()) return group(packed_, opcodes);
+  if (!wide_.rows.empty()) return group(wide_, opcodes);
   return {};
 }
 

@@ -16,8 +16,7 @@ struct window_telemetry {
   std::uint32_t tenant = 0;           ///< of its first slot
   std::uint32_t required_slots = 0;   ///< class 0
   std::uint32_t lookahead_slots = 0;  ///< class 1
-  // Slots by status; EMPTY and unknown ones count nowhere.
-  std::uint32_t published = 0;
+  std::uint32_t published = 0;        ///< slots by status; EMPTY and unknown count nowhere
   std::uint32_t claimed = 0;
   std::uint32_t done = 0;
   std::uint32_t wait_io = 0;
@@ -48,15 +47,20 @@ class window_opcodes {
   [[nodiscard]] static result<window_opcodes> of(std::span<const opcode> list) noexcept;
 
   /// Sorted, each once.
-  [[nodiscard]] std::span<const opcode> list() const noexcept {
+  [[nodiscard]] inline std::span<const opcode> list() const noexcept {
     return {sorted_.data(), sorted_.size()};
   }
-  [[nodiscard]] bool empty() const noexcept { return sorted_.empty(); }
+  [[nodiscard]] inline bool empty() const noexcept { return sorted_.empty(); }
+  /// 0: surely not in the list. 1: probably. Not for an empty list.
+  [[nodiscard]] inline std::uint32_t maybe(opcode op) const noexcept {
+    return home_[spread(op) >> home_shift_];
+  }
 
  private:
   friend class detail::window_collector;
   // A slot's opcode is looked up in two steps: `home_`, a byte a hash bucket, says "surely not" to
   // nearly all others without a branch; `ranks_` is exact.
+  static constexpr word spread(opcode op) noexcept { return word(op) * 0x9E37'79B1u; }
   struct ranked {
     opcode op;
     word rank_plus_one;  // zero: free
@@ -70,39 +74,93 @@ class window_opcodes {
 
 namespace detail {
 
+/// A window slot as the collector keeps it: the window it belongs to, its tenant, and its tally.
+///
+/// The key is the ticket, then the rank of the opcode in the list. The tally is the status, at
+/// most 8 for unknown, and 16 times the class, at most 2 for neither.
+struct wide_row {
+  std::uint64_t whole_key;
+  std::uint32_t whole_tenant;
+  std::uint32_t whole_tally;
+  [[nodiscard]] static constexpr bool holds(std::uint32_t) noexcept { return true; }
+  [[nodiscard]] static constexpr wide_row of(std::uint64_t key, std::uint32_t tenant,
+                                             std::uint32_t tally) noexcept {
+    return {key, tenant, tally};
+  }
+  [[nodiscard]] constexpr std::uint64_t key() const noexcept { return whole_key; }
+  [[nodiscard]] constexpr std::uint32_t tenant() const noexcept { return whole_tenant; }
+  [[nodiscard]] constexpr std::uint32_t tally() const noexcept { return whole_tally; }
+};
+
+/// The same in half the bytes, for the tenants and opcode lists that nearly everybody has.
+struct packed_row {
+  static constexpr unsigned tally_bits = 6;
+  static constexpr unsigned tenant_bits = 5;
+  static constexpr unsigned most_rank_bits = 64 - 32 - tenant_bits - tally_bits;
+  std::uint64_t bits;
+  [[nodiscard]] static constexpr bool holds(std::uint32_t tenant) noexcept {
+    return tenant < 1u << tenant_bits;
+  }
+  [[nodiscard]] static constexpr packed_row of(std::uint64_t key, std::uint32_t tenant,
+                                               std::uint32_t tally) noexcept {
+    return {key << (tenant_bits + tally_bits) | tenant << tally_bits | tally};
+  }
+  [[nodiscard]] constexpr std::uint64_t key() const noexcept {
+    return bits >> (tenant_bits + tally_bits);
+  }
+  [[nodiscard]] constexpr std::uint32_t tenant() const noexcept {
+    return static_cast<std::uint32_t>(bits >> tally_bits) & ((1u << tenant_bits) - 1);
+  }
+  [[nodiscard]] constexpr std::uint32_t tally() const noexcept {
+    return static_cast<std::uint32_t>(bits) & ((1u << tally_bits) - 1);
+  }
+};
+
 /// Groups slots into windows while a ring is scanned. Keeps its storage between rings.
+///
+/// Rows are sorted rather than hashed: that is the output's order anyway, the cost does not depend
+/// on what tickets a device chooses, and a stable sort keeps "first slot seen".
 class window_collector {
  public:
   /// Slots looked at in one step.
   static constexpr std::uint32_t block = 128;
 
   void start(const window_opcodes& opcodes) noexcept;
-  /// Takes the window slots among the `count` <= `block` slots at `ring`. Error: `out_of_memory`.
+  /// Takes the window slots among `candidates`, slot indices ascending from the slot at `ring`.
+  /// Error: `out_of_memory`.
   [[nodiscard]] result<void> collect(const window_opcodes& opcodes, const std::byte* ring,
-                                     std::uint32_t count) noexcept;
+                                     std::span<const std::uint8_t> candidates) noexcept;
   /// Sorts by (ticket, opcode) and sums. Error: `out_of_memory`. O(window slots).
   [[nodiscard]] result<void> finish(const window_opcodes& opcodes) noexcept;
 
-  [[nodiscard]] std::span<const window_telemetry> windows() const noexcept {
+  [[nodiscard]] inline std::span<const window_telemetry> windows() const noexcept {
     return {windows_.data(), windows_.size()};
   }
   void clear() noexcept;
 
  private:
-  // A window slot. Rows are sorted rather than hashed: that is the output's order anyway, the cost
-  // does not depend on what tickets a device chooses, and a stable sort keeps "first slot seen".
-  struct row {
-    std::uint64_t key;  // ticket, then the rank of the opcode in the list
-    std::uint32_t tenant;
-    std::uint32_t tally;  // status, at most `unknown`, and 16 times the class, at most 2
+  template <class Row>
+  struct sorter {
+    aligned_array<Row> rows;
+    aligned_array<Row> spare;
+    [[nodiscard]] result<void> sort(std::uint64_t varying) noexcept;
   };
-  static constexpr word unknown = 8;
-  [[nodiscard]] result<void> sort() noexcept;
+  // Appends a row for each window slot among the candidates, up to the first that `Row` cannot
+  // hold; returns how many candidates it got through.
+  template <class Row>
+  [[nodiscard]] result<std::size_t> take(aligned_array<Row>& rows, const window_opcodes& opcodes,
+                                         const std::byte* ring,
+                                         std::span<const std::uint8_t> candidates) noexcept;
+  template <class Row>
+  [[nodiscard]] result<void> group(sorter<Row>& sorted, const window_opcodes& opcodes) noexcept;
 
-  aligned_array<row> rows_;
-  aligned_array<row> spare_;
+  // One of the two holds all rows.
+  sorter<packed_row> packed_;
+  sorter<wide_row> wide_;
+  bool packs_ = true;
   aligned_array<window_telemetry> windows_;
-  std::uint64_t varying_ = 0;  // key bits in which rows differ
+  std::uint64_t any_ = 0;  // key bits that some row has
+  std::uint64_t all_ = 0;  // key bits that every row has
   unsigned rank_bits_ = 0;
 };
 

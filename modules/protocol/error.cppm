@@ -62,7 +62,7 @@ enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue };
 /// A sentence in storage of its own: rendering an error allocates nothing.
 class error_message {
  public:
-  [[nodiscard]] std::string_view text() const noexcept { return {text_.data(), size_}; }
+  [[nodiscard]] inline std::string_view text() const noexcept { return {text_.data(), size_}; }
 
  private:
   friend struct error;

@@ -40,7 +40,7 @@ class io_queue {
   /// Errors: `io_queue_partial_slot`, `io_queue_too_large`, `buffer_unaligned`.
   [[nodiscard]] static result<io_queue> over(std::span<std::byte> queue) noexcept;
 
-  [[nodiscard]] std::uint32_t slots() const noexcept { return slots_; }
+  [[nodiscard]] inline std::uint32_t slots() const noexcept { return slots_; }
 
   /// Status of slot `slot`, any word a kernel stored. Error: `io_slot_out_of_range`.
   [[nodiscard]] result<io_status> status(std::uint32_t slot) const noexcept;
@@ -66,8 +66,8 @@ class io_queue {
   [[nodiscard]] result<void> recycle(std::uint32_t slot) noexcept;
 
  private:
-  io_queue(std::byte* base, std::uint32_t slots) noexcept : base_(base), slots_(slots) {}
-  [[nodiscard]] std::byte* at(std::uint32_t slot) const noexcept {
+  inline io_queue(std::byte* base, std::uint32_t slots) noexcept : base_(base), slots_(slots) {}
+  [[nodiscard]] inline std::byte* at(std::uint32_t slot) const noexcept {
     return base_ + std::size_t{slot} * abi::io_slot_bytes;
   }
   [[nodiscard]] result<void> expect(std::uint32_t slot, io_status wanted) const noexcept;

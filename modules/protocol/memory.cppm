@@ -3,12 +3,21 @@ module;
 #include <cstdint>
 #include <cstring>
 #include <expected>
-#include <new>
 #include <span>
 #include <type_traits>
 #include <utility>
 export module megakernel.protocol:memory;
 import :error;
+
+namespace megakernel::detail {
+
+/// Storage for `bytes` bytes on a cache line, or null. From 2 MiB up it is aligned to and asks for
+/// huge pages: scanning a large ring is bound by address translation otherwise.
+void* allocate_aligned(std::size_t bytes) noexcept;
+/// `bytes` as it was allocated.
+void free_aligned(void* storage, std::size_t bytes) noexcept;
+
+}  // namespace megakernel::detail
 
 export namespace megakernel {
 
@@ -22,8 +31,6 @@ class aligned_array {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
 
  public:
-  static constexpr std::size_t alignment = 64;
-
   aligned_array() noexcept = default;
   aligned_array(const aligned_array&) = delete;
   aligned_array& operator=(const aligned_array&) = delete;
@@ -76,6 +83,8 @@ class aligned_array {
   /// Makes the size `count`, which is at most the capacity. Elements past the old size are
   /// unspecified.
   void set_size(std::size_t count) noexcept { size_ = count; }
+  /// Adds one element where there is room for it.
+  void push_within_capacity(const T& element) noexcept { data_[size_++] = element; }
   void clear() noexcept { size_ = 0; }
   void fill_zero() noexcept {
     if (size_ != 0) std::memset(data_, 0, size_ * sizeof(T));
@@ -98,12 +107,12 @@ class aligned_array {
     const error refusal{.code = error_code::out_of_memory, .found = std::uint64_t{count},
                         .bound = sizeof(T)};
     if (count > PTRDIFF_MAX / sizeof(T)) return std::unexpected(refusal);
-    void* raw = ::operator new(count * sizeof(T), std::align_val_t{alignment}, std::nothrow);
+    void* const raw = detail::allocate_aligned(count * sizeof(T));
     if (raw == nullptr) return std::unexpected(refusal);
     return static_cast<T*>(raw);
   }
   void release() noexcept {
-    ::operator delete(data_, std::align_val_t{alignment});
+    if (data_ != nullptr) detail::free_aligned(data_, capacity_ * sizeof(T));
     data_ = nullptr;
     size_ = capacity_ = 0;
   }

@@ -65,7 +65,7 @@ struct work_item {
 struct slot_arguments {
   std::uint32_t count = 0;
   std::array<word, abi::argument_words> words{};
-  [[nodiscard]] std::span<const word> used() const noexcept {
+  [[nodiscard]] inline std::span<const word> used() const noexcept {
     return std::span(words).first(count);
   }
 };
@@ -93,7 +93,7 @@ class ring_publisher {
   /// Errors: `ring_partial_slot`, `ring_too_large`, `buffer_unaligned` (words are 4-byte aligned).
   [[nodiscard]] static result<ring_publisher> over(std::span<std::byte> ring) noexcept;
 
-  [[nodiscard]] std::uint32_t slots() const noexcept { return slots_; }
+  [[nodiscard]] inline std::uint32_t slots() const noexcept { return slots_; }
 
   /// One slot. O(1).
   [[nodiscard]] result<void> publish(std::uint32_t slot, const slot_request& request) noexcept;
@@ -129,13 +129,14 @@ class ring_publisher {
       std::uint32_t first, std::uint32_t tenant, std::span<const work_item> items) noexcept;
 
  private:
-  ring_publisher(std::byte* base, std::uint32_t slots) noexcept : base_(base), slots_(slots) {}
+  inline ring_publisher(std::byte* base, std::uint32_t slots) noexcept : base_(base), slots_(slots) {}
 
-  [[nodiscard]] std::byte* at(std::uint32_t slot) const noexcept {
+  [[nodiscard]] inline std::byte* at(std::uint32_t slot) const noexcept {
     return base_ + std::size_t{slot} * abi::slot_bytes;
   }
   [[nodiscard]] result<void> check_run(std::uint32_t first, std::uint64_t count) const noexcept;
   [[nodiscard]] result<void> check_free(std::uint32_t first, std::uint32_t count) const noexcept;
+  [[nodiscard]] result<void> check_status(std::uint32_t slot) const noexcept;
   [[nodiscard]] result<void> check_slot(std::uint32_t slot, std::uint32_t entry,
                                         const slot_request& request) const noexcept;
 

@@ -132,33 +132,33 @@ class debug_log {
     using value_type = debug_record;
     using difference_type = std::ptrdiff_t;
     iterator() noexcept = default;
-    debug_record operator*() const noexcept { return (*log_)[at_]; }
-    iterator& operator++() noexcept {
+    inline debug_record operator*() const noexcept { return (*log_)[at_]; }
+    inline iterator& operator++() noexcept {
       ++at_;
       return *this;
     }
-    iterator operator++(int) noexcept {
+    inline iterator operator++(int) noexcept {
       iterator before = *this;
       ++*this;
       return before;
     }
-    friend bool operator==(const iterator& a, const iterator& b) noexcept {
+    inline friend bool operator==(const iterator& a, const iterator& b) noexcept {
       return a.at_ == b.at_;
     }
 
    private:
     friend class debug_log;
-    iterator(const debug_log* log, std::size_t at) noexcept : log_(log), at_(at) {}
+    inline iterator(const debug_log* log, std::size_t at) noexcept : log_(log), at_(at) {}
     const debug_log* log_ = nullptr;
     std::size_t at_ = 0;
   };
 
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] inline std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] inline bool empty() const noexcept { return size_ == 0; }
   /// Record `i` < size(), oldest first.
   [[nodiscard]] debug_record operator[](std::size_t i) const noexcept;
-  [[nodiscard]] iterator begin() const noexcept { return {this, 0}; }
-  [[nodiscard]] iterator end() const noexcept { return {this, size_}; }
+  [[nodiscard]] inline iterator begin() const noexcept { return {this, 0}; }
+  [[nodiscard]] inline iterator end() const noexcept { return {this, size_}; }
 
  private:
   friend result<debug_log> read_debug_log(std::span<const std::byte>) noexcept;
@@ -189,13 +189,13 @@ class packed_ops {
     std::uint8_t opcode;
     std::span<const word> arguments;  ///< from the op's offset to the next op's, or to the end
   };
-  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  [[nodiscard]] inline std::uint32_t size() const noexcept { return size_; }
   /// Operation `i` < size(). Its arguments live as long as this object.
   [[nodiscard]] op operator[](std::uint32_t i) const noexcept;
 
  private:
   friend result<packed_ops> read_packed_ops(std::span<const word, abi::argument_words>) noexcept;
-  [[nodiscard]] word byte(std::size_t at) const noexcept {
+  [[nodiscard]] inline word byte(std::size_t at) const noexcept {
     return words_[at / 4] >> (at % 4 * 8) & 0xFF;
   }
   std::array<word, abi::argument_words> words_{};
