@@ -1,0 +1,10 @@
+export module megakernel.tool:render_csv;
+import :inspect;
+import :output;
+
+export namespace megakernel::tool {
+
+/// A header line, then a row a slot in index order; docs/inspect.md names the columns.
+void render_csv(const inspection& found, output& to);
+
+}  // namespace megakernel::tool

@@ -1,0 +1,13 @@
+/// The parts of the `megakernel` command, everything but its command line, so that tests can use
+/// them.
+export module megakernel.tool;
+export import :input;         // a file of untrusted size and behaviour -> bytes
+export import :output;        // text -> a descriptor that may be full or closed
+export import :names;         // numbers of the wire -> words
+export import :inspect;       // bytes -> what is wrong and what is where
+export import :verdict;       // that -> one sentence
+export import :layout;        // columns, colours and line breaks
+export import :render_table;  // for a person
+export import :render_json;   // for a program
+export import :render_csv;    // for a spreadsheet, a row a slot
+export import :conformance;   // golden vectors -> passed, failed, skipped
