@@ -40,7 +40,8 @@ std::vector<std::byte> bytes_of(const json& hex) {
 
 std::string fnv1a64(std::span<const std::byte> bytes) {
   std::uint64_t hash = 0xCBF2'9CE4'8422'2325;
-  for (const std::byte b : bytes) hash = (hash ^ std::to_integer<std::uint64_t>(b)) * 0x100'0000'01B3;
+  for (const std::byte b : bytes)
+    hash = (hash ^ std::to_integer<std::uint64_t>(b)) * 0x100'0000'01B3;
   return fmt::format("{:016x}", hash);
 }
 
@@ -161,8 +162,7 @@ class run {
 std::expected<std::string, std::string> text_of(std::span<const std::byte> bytes,
                                                 std::uint64_t bound) {
   constexpr std::array magic{std::byte{0x28}, std::byte{0xB5}, std::byte{0x2F}, std::byte{0xFD}};
-  if (bytes.size() < magic.size() ||
-      std::memcmp(bytes.data(), magic.data(), magic.size()) != 0) {
+  if (bytes.size() < magic.size() || std::memcmp(bytes.data(), magic.data(), magic.size()) != 0) {
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
   const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(),

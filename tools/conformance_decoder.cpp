@@ -51,7 +51,7 @@ json occupancy_json(const ring_occupancy& o) {
 }
 
 json slot_json(const slot_snapshot& slot) {
-  return {word(slot.status),  slot.tenant,       word(slot.op),
+  return {word(slot.status), slot.tenant,       word(slot.op),
           slot.arguments[0], slot.arguments[1], slot.arguments[2]};
 }
 
@@ -117,24 +117,24 @@ json decode(const json& in) {
   for (const opcode op : windows->list())
     by_opcode.push_back({word(op), std::ranges::distance(full.active(op))});
   const priority_accounting priorities = all.priorities();
-  return ok({{"control", control_json(full.control())},
-             {"occupancy", occupancy_json(full.occupancy())},
-             {"slots", slots},
-             {"windows", window_list},
-             {"runtime_counters", counters_json(all.counters())},
-             {"active_windows", std::ranges::distance(all.active_windows())},
-             {"active_slots", active_slots},
-             {"active_slots_by_opcode", by_opcode},
-             {"priority_accounting",
-              {priorities.requeue_count, priorities.aged_promotions,
-               priorities.max_priority_age}}});
+  return ok(
+      {{"control", control_json(full.control())},
+       {"occupancy", occupancy_json(full.occupancy())},
+       {"slots", slots},
+       {"windows", window_list},
+       {"runtime_counters", counters_json(all.counters())},
+       {"active_windows", std::ranges::distance(all.active_windows())},
+       {"active_slots", active_slots},
+       {"active_slots_by_opcode", by_opcode},
+       {"priority_accounting",
+        {priorities.requeue_count, priorities.aged_promotions, priorities.max_priority_age}}});
 }
 
 json health(const json& in) {
   ring_summary previous;
   ring_summary current;
-  for (auto [summary, dump] : {std::pair(&previous, &in.at("previous")),
-                               std::pair(&current, &in.at("current"))}) {
+  for (auto [summary, dump] :
+       {std::pair(&previous, &in.at("previous")), std::pair(&current, &in.at("current"))}) {
     const auto decoded = summary->decode(bytes_of(dump->at("control")), bytes_of(dump->at("ring")));
     if (!decoded) return refused(name(decoded.error().code));
   }

@@ -186,15 +186,15 @@ class publish_case {
  private:
   json apply(const std::string& op, const json& in) {
     if (op == "encode_work_items") {
-      auto fresh = encode_work_items(in.at("slot_count"), in.at("tenant_id"),
-                                     work_items_of(in.at("items")));
+      auto fresh =
+          encode_work_items(in.at("slot_count"), in.at("tenant_id"), work_items_of(in.at("items")));
       if (!fresh) return refused(name(fresh.error().code));
       ring_ = std::move(*fresh);
       return ok(nullptr);
     }
     if (op == "poke") {
-      const std::size_t at = in.at("slot").get<std::size_t>() * abi::slot_words +
-                             in.at("word").get<std::size_t>();
+      const std::size_t at =
+          in.at("slot").get<std::size_t>() * abi::slot_words + in.at("word").get<std::size_t>();
       if (at >= ring_.size() / sizeof(word)) throw std::invalid_argument("poke outside the ring");
       store_word(ring_.data(), at, in.at("value"));
       return ok(nullptr);
@@ -248,9 +248,8 @@ class publish_case {
                                            .arguments = arguments[i]});
       } else {
         const json& inner = items[i].at("packed");
-        requests.emplace_back(
-            packed_request{.tenant = inner.at("tenant_id"),
-                           .ops = packed.emplace_back(inner.at("ops")).ops()});
+        requests.emplace_back(packed_request{.tenant = inner.at("tenant_id"),
+                                             .ops = packed.emplace_back(inner.at("ops")).ops()});
       }
     }
     return result_json(publisher.publish_each(in.at("start_slot"), requests));
@@ -265,12 +264,12 @@ class publish_case {
     const auto lookahead = payloads("lookahead");
     const auto required_spans = spans(required);
     const auto lookahead_spans = spans(lookahead);
-    return result_json(publisher.publish_window(in.at("start_slot"),
-                                                {.op = opcode_of(in.at("opcode")),
-                                                 .tenant = in.at("tenant_id"),
-                                                 .ticket = in.at("ticket"),
-                                                 .required = required_spans,
-                                                 .lookahead = lookahead_spans}));
+    return result_json(
+        publisher.publish_window(in.at("start_slot"), {.op = opcode_of(in.at("opcode")),
+                                                       .tenant = in.at("tenant_id"),
+                                                       .ticket = in.at("ticket"),
+                                                       .required = required_spans,
+                                                       .lookahead = lookahead_spans}));
   }
 
   static json materialised_window(ring_publisher& publisher, const json& in) {

@@ -242,12 +242,9 @@ void table_renderer::kernel_report() {
     return;
   }
   to_.section("Kernel's report");
-  std::string passes = "passes";
-  if (found_.health && found_.health->report.heartbeat_delta)
-    passes += fmt::format(" +{}", grouped(*found_.health->report.heartbeat_delta));
   fact_list facts;
   facts.add("workers alive", report->workers_alive);
-  facts.add("heartbeat", report->heartbeat, passes);
+  facts.add("heartbeat", report->heartbeat, "passes");
   facts.add("faults", report->faults, "slots");
   facts.add("claims lost", report->claims_lost);
   facts.add("unauthorised seen", report->unauthorised_seen, "looks");
@@ -255,6 +252,8 @@ void table_renderer::kernel_report() {
   facts.add("debug dropped", report->debug_dropped, "records");
   facts.add("drained, 64 bits",
             std::uint64_t{report->done_count_high} << 32 | control_.done_count(), "slots");
+  if (found_.health && found_.health->report.heartbeat_delta)
+    facts.add("heartbeat step", *found_.health->report.heartbeat_delta, "passes");
   facts.print(to_);
 }
 

@@ -8,7 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__CUDACC__) || defined(__HIPCC__)
+#if defined(__HIP__) || (defined(__clang__) && defined(__CUDA__))
+#define MEGAKERNEL_HOST_DEVICE __attribute__((host)) __attribute__((device))
+#elif defined(__CUDACC__)
 #define MEGAKERNEL_HOST_DEVICE __host__ __device__
 #else
 #define MEGAKERNEL_HOST_DEVICE

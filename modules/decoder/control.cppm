@@ -17,9 +17,9 @@ struct kernel_report {
   word unauthorised_seen = 0;  ///< looks at a slot whose tenant has no mask
   word throttled_seen = 0;     ///< looks at a slot whose tenant has no token left
   word workers_alive = 0;
-  word claims_lost = 0;        ///< compare-and-swaps another lane won
-  word debug_dropped = 0;      ///< PRINTF records that did not fit
-  word done_count_high = 0;    ///< upper half of a 64-bit done count
+  word claims_lost = 0;      ///< compare-and-swaps another lane won
+  word debug_dropped = 0;    ///< PRINTF records that did not fit
+  word done_count_high = 0;  ///< upper half of a 64-bit done count
   friend constexpr bool operator==(const kernel_report&, const kernel_report&) = default;
 };
 
@@ -48,7 +48,8 @@ class control_snapshot {
     return std::span(words_).subspan<abi::priority_fairness_word, abi::priorities>();
   }
   /// First slot of each priority partition, then the number of slots.
-  [[nodiscard]] inline std::span<const word, abi::priority_offsets> priority_offsets() const noexcept {
+  [[nodiscard]] inline std::span<const word, abi::priority_offsets> priority_offsets()
+      const noexcept {
     return std::span(words_).subspan<abi::priority_offset_word, abi::priority_offsets>();
   }
   /// Consecutive CRITICAL/HIGH claims.
@@ -77,7 +78,9 @@ class control_snapshot {
                          .done_count_high = words_[abi::done_count_high_word]};
   }
   /// All of them, in host order.
-  [[nodiscard]] inline std::span<const word, abi::control_words> words() const noexcept { return words_; }
+  [[nodiscard]] inline std::span<const word, abi::control_words> words() const noexcept {
+    return words_;
+  }
 
   friend bool operator==(const control_snapshot&, const control_snapshot&) = default;
 

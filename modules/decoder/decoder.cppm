@@ -1,8 +1,8 @@
 /// Strict decoders of what is read back from a device, untrusted bytes all of it (SPEC 4).
 export module megakernel.decoder;
 export import megakernel.protocol;  // the types it is told in
-export import :control;    // the 160 fixed control words
-export import :view;       // validated bytes; a slot is decoded when asked for
-export import :window;     // tickets and how far their slots are
-export import :telemetry;  // occupancy and windows, with every slot or without
-export import :health;     // two looks, or many: dead, stalled, blocked, idle, progressing
+export import :control;             // the 160 fixed control words
+export import :view;                // validated bytes; a slot is decoded when asked for
+export import :window;              // tickets and how far their slots are
+export import :telemetry;           // occupancy and windows, with every slot or without
+export import :health;              // two looks, or many: dead, stalled, blocked, idle, progressing

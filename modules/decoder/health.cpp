@@ -31,6 +31,19 @@ std::uint32_t fingerprint(const slot_snapshot& slot) noexcept {
   return static_cast<std::uint32_t>(hash >> 32);
 }
 
+/// From an earlier stamp to a later one; the longest duration there is where it is longer.
+std::chrono::nanoseconds elapsed(std::chrono::nanoseconds from,
+                                 std::chrono::nanoseconds to) noexcept {
+  const auto gone =
+      static_cast<std::uint64_t>(to.count()) - static_cast<std::uint64_t>(from.count());
+  constexpr std::uint64_t longest = INT64_MAX;
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min(gone, longest)));
+}
+
+std::uint64_t not_negative(std::chrono::nanoseconds stamp) noexcept {
+  return static_cast<std::uint64_t>(std::max(stamp.count(), std::chrono::nanoseconds::rep{0}));
+}
+
 bool waits_for_a_claim(slot_status status) noexcept {
   return status == slot_status::published || status == slot_status::yield ||
          status == slot_status::requeue;
@@ -40,13 +53,20 @@ bool waits_for_a_claim(slot_status status) noexcept {
 
 std::string_view name(verdict v) noexcept {
   switch (v) {
-    case verdict::watching: return "watching";
-    case verdict::progressing: return "progressing";
-    case verdict::idle: return "idle";
-    case verdict::blocked: return "blocked";
-    case verdict::stalled: return "stalled";
-    case verdict::dead: return "dead";
-    case verdict::stopped: return "stopped";
+    case verdict::watching:
+      return "watching";
+    case verdict::progressing:
+      return "progressing";
+    case verdict::idle:
+      return "idle";
+    case verdict::blocked:
+      return "blocked";
+    case verdict::stalled:
+      return "stalled";
+    case verdict::dead:
+      return "dead";
+    case verdict::stopped:
+      return "stopped";
   }
   return "";
 }
@@ -121,8 +141,7 @@ void health_tracker::count_blocked(const ring_telemetry& telemetry,
   const control_snapshot& control = telemetry.control();
   const auto now = control.report();
   const auto before = control_.report();
-  const bool throttling =
-      now && before && now->throttled_seen != before->throttled_seen;
+  const bool throttling = now && before && now->throttled_seen != before->throttled_seen;
   for (const slot_snapshot& slot : telemetry.slots()) {
     if (!waits_for_a_claim(slot.status)) continue;
     if (!control.authorises(slot.tenant)) {
@@ -166,8 +185,8 @@ result<health_report> health_tracker::look(const ring_telemetry& telemetry,
   }
   if (looks_ != 0 && at < last_look_) {
     return std::unexpected(error{.code = error_code::clock_regressed,
-                                 .found = static_cast<std::uint64_t>(at.count()),
-                                 .bound = static_cast<std::uint64_t>(last_look_.count())});
+                                 .found = not_negative(at),
+                                 .bound = not_negative(last_look_)});
   }
   const control_snapshot& control = telemetry.control();
   const auto done = extend(control);
@@ -178,7 +197,7 @@ result<health_report> health_tracker::look(const ring_telemetry& telemetry,
                        .fault_slots = telemetry.occupancy().fault,
                        .owed_slots = telemetry.occupancy().active()};
   if (looks_ == 0 || report.done_delta != 0) last_progress_ = at;
-  report.quiet = at - last_progress_;
+  report.quiet = elapsed(last_progress_, at);
   if (const auto now = control.report(), before = control_.report(); looks_ != 0 && now && before)
     report.heartbeat_delta = now->heartbeat - before->heartbeat;
   count_blocked(telemetry, report);

@@ -53,30 +53,29 @@ struct stuck_slot {
 /// One look's findings. The span lives until the tracker's next look.
 struct health_report {
   megakernel::verdict verdict = verdict::watching;
-  std::uint64_t done = 0;                ///< done count, extended to 64 bits
-  std::uint64_t done_delta = 0;          ///< since the last look
-  std::chrono::nanoseconds quiet{};      ///< since a look last saw the done count move
-  std::uint32_t fault_slots = 0;         ///< reported beside the verdict: it hides no stall
-  std::uint32_t owed_slots = 0;          ///< active ones
-  std::uint32_t unauthorised_slots = 0;  ///< of those, waiting for a mask
-  std::uint32_t throttled_slots = 0;     ///< of those, waiting for a token
-  std::optional<word> heartbeat_delta{}; ///< when the kernel reports one
+  std::uint64_t done = 0;                 ///< done count, extended to 64 bits
+  std::uint64_t done_delta = 0;           ///< since the last look
+  std::chrono::nanoseconds quiet{};       ///< since a look last saw the done count move
+  std::uint32_t fault_slots = 0;          ///< reported beside the verdict: it hides no stall
+  std::uint32_t owed_slots = 0;           ///< active ones
+  std::uint32_t unauthorised_slots = 0;   ///< of those, waiting for a mask
+  std::uint32_t throttled_slots = 0;      ///< of those, waiting for a token
+  std::optional<word> heartbeat_delta{};  ///< when the kernel reports one
   /// Owed slots seen unchanged in two looks or more, longest first, then by index.
   std::span<const stuck_slot> oldest{};
-  std::uint32_t stuck_slots = 0;         ///< how many there are; `oldest` is the top of them
+  std::uint32_t stuck_slots = 0;  ///< how many there are; `oldest` is the top of them
 };
 
 /// Follows one ring over many snapshots. [ours]
 ///
 /// The wrapping done count is extended to 64 bits, from DONE_COUNT_HIGH where it is reported, else
 /// by taking a step of less than 2^31 as progress: look at least that often. A slot counts as
-/// unchanged when its first seven words are; work that was drained and published again with equal
-/// words between two looks cannot be told from work that never moved.
+/// unchanged when a 32-bit hash of its first seven words is; work that was drained and published
+/// again with equal words between two looks cannot be told from work that never moved.
 class health_tracker {
  public:
   /// `patience`: how long the done count must stand still before an alarm.
-  explicit health_tracker(std::chrono::nanoseconds patience = {}) noexcept
-      : patience_(patience) {}
+  explicit health_tracker(std::chrono::nanoseconds patience = {}) noexcept : patience_(patience) {}
 
   /// Takes a snapshot stamped with a monotonic clock of the caller's. Errors: `ring_resized`,
   /// `clock_regressed`, `done_count_regressed`, `out_of_memory`; then nothing has changed.

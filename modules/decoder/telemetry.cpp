@@ -20,9 +20,7 @@ class status_tally {
   /// A block is at most this long, or a byte would overflow.
   static constexpr std::uint32_t capacity = 255;
 
-  void add(slot_status status) noexcept {
-    bytes_ += one_[std::min(word(status), unknown)];
-  }
+  void add(slot_status status) noexcept { bytes_ += one_[std::min(word(status), unknown)]; }
   /// Adds the block's counts to `totals`, by status, and starts over.
   void flush(std::array<std::uint32_t, 8>& totals) noexcept {
     for (unsigned status = 0; status < 8; ++status)
@@ -34,7 +32,8 @@ class status_tally {
   static constexpr word unknown = 8;
   static constexpr std::array<std::uint64_t, unknown + 1> one_ = [] {
     std::array<std::uint64_t, unknown + 1> table{};
-    for (word status = 0; status < unknown; ++status) table[status] = std::uint64_t{1} << 8 * status;
+    for (word status = 0; status < unknown; ++status)
+      table[status] = std::uint64_t{1} << 8 * status;
     return table;
   }();
   std::uint64_t bytes_ = 0;
@@ -52,6 +51,7 @@ result<void> scan(const ring_view& view, const window_opcodes& opcodes,
                   std::array<std::uint32_t, 8>& by_status) noexcept {
   constexpr std::uint32_t block = detail::window_collector::block;
   const std::byte* ring = view.bytes().data();
+  const detail::window_sieve sieve(opcodes);
   for (std::uint32_t first = 0; first < view.size();) {
     const std::uint32_t count = std::min(block, view.size() - first);
     const std::size_t ahead =
@@ -75,7 +75,7 @@ result<void> scan(const ring_view& view, const window_opcodes& opcodes,
       }
       if constexpr (Windows) {
         candidates[found] = static_cast<std::uint8_t>(i);
-        found += opcodes.maybe(opcode{load_word(slot, abi::opcode_word)});
+        found += sieve.maybe(opcode{load_word(slot, abi::opcode_word)});
       }
     }
     tally.flush(by_status);
@@ -128,10 +128,9 @@ result<void> ring_summary::decode(const ring_view& view, const window_opcodes& w
   windows_.start(windows);
   std::array<std::uint32_t, 8> by_status{};
   const bool streamed = std::size_t{view.size()} * sizeof(slot_snapshot) > detail::streaming_bytes;
-  auto scanned =
-      slots == nullptr ? scan<slot_list::none>(view, windows, windows_, slots, by_status)
-      : streamed       ? scan<slot_list::streamed>(view, windows, windows_, slots, by_status)
-                       : scan<slot_list::cached>(view, windows, windows_, slots, by_status);
+  auto scanned = slots == nullptr ? scan<slot_list::none>(view, windows, windows_, slots, by_status)
+                 : streamed ? scan<slot_list::streamed>(view, windows, windows_, slots, by_status)
+                            : scan<slot_list::cached>(view, windows, windows_, slots, by_status);
   if (scanned) scanned = windows_.finish(windows);
   if (!scanned) {
     clear();

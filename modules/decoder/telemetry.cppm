@@ -41,14 +41,14 @@ struct ring_occupancy {
 struct runtime_counters {
   std::uint32_t total_slots = 0;
   std::uint32_t queue_depth = 0;
-  std::uint32_t gpu_idle_slots = 0;         ///< EMPTY slots
-  std::uint32_t gpu_idle_ppm = 0;           ///< of all slots, parts per million
-  std::uint32_t frontier_density_bps = 0;   ///< queue depth of all slots, basis points
-  std::uint32_t occupancy_proxy_bps = 0;    ///< slots that are not EMPTY, basis points
-  std::uint32_t drained_slots = 0;          ///< DONE_COUNT
-  std::uint32_t unreclaimed_done_slots = 0; ///< DONE slots the host has not reused
+  std::uint32_t gpu_idle_slots = 0;          ///< EMPTY slots
+  std::uint32_t gpu_idle_ppm = 0;            ///< of all slots, parts per million
+  std::uint32_t frontier_density_bps = 0;    ///< queue depth of all slots, basis points
+  std::uint32_t occupancy_proxy_bps = 0;     ///< slots that are not EMPTY, basis points
+  std::uint32_t drained_slots = 0;           ///< DONE_COUNT
+  std::uint32_t unreclaimed_done_slots = 0;  ///< DONE slots the host has not reused
   std::uint64_t tenant_fairness_total = 0;
-  std::uint32_t tenant_fairness_skew = 0;   ///< largest minus smallest non-zero counter
+  std::uint32_t tenant_fairness_skew = 0;  ///< largest minus smallest non-zero counter
   std::uint64_t priority_fairness_total = 0;
   std::uint32_t requeue_slots = 0;
   std::uint32_t fault_slots = 0;
@@ -111,8 +111,12 @@ class ring_telemetry {
                                     const window_opcodes& windows = {}) noexcept;
 
   [[nodiscard]] inline const ring_summary& summary() const noexcept { return summary_; }
-  [[nodiscard]] inline const control_snapshot& control() const noexcept { return summary_.control(); }
-  [[nodiscard]] inline const ring_occupancy& occupancy() const noexcept { return summary_.occupancy(); }
+  [[nodiscard]] inline const control_snapshot& control() const noexcept {
+    return summary_.control();
+  }
+  [[nodiscard]] inline const ring_occupancy& occupancy() const noexcept {
+    return summary_.occupancy();
+  }
   [[nodiscard]] inline std::span<const window_telemetry> windows() const noexcept {
     return summary_.windows();
   }

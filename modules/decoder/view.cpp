@@ -45,10 +45,8 @@ result<ring_view> ring_view::over(std::span<const std::byte> control,
   constexpr std::uint64_t most = 0xFFFF'FFFFu;
   const std::uint64_t slots = ring.size() / abi::slot_bytes;
   if (slots > most) {
-    return std::unexpected(error{.code = error_code::ring_too_large,
-                                 .buffer = buffer::ring,
-                                 .found = slots,
-                                 .bound = most});
+    return std::unexpected(error{
+        .code = error_code::ring_too_large, .buffer = buffer::ring, .found = slots, .bound = most});
   }
   ring_view view;
   view.control_ = control.data();

@@ -113,7 +113,8 @@ class ring_view : public std::ranges::view_interface<ring_view> {
 
    private:
     friend class ring_view;
-    inline iterator(const std::byte* ring, std::uint32_t index) noexcept : ring_(ring), index_(index) {}
+    inline iterator(const std::byte* ring, std::uint32_t index) noexcept
+        : ring_(ring), index_(index) {}
     [[nodiscard]] inline const std::byte* at(std::uint32_t index) const noexcept {
       return ring_ + std::size_t{index} * abi::slot_bytes;
     }

@@ -147,6 +147,7 @@ result<void> window_collector::collect(const window_opcodes& opcodes, const std:
     if (!taken) return std::unexpected(taken.error());
     candidates = candidates.subspan(*taken);
     if (candidates.empty()) return {};
+    if (auto prepared = packed_.prepare(); !prepared) return prepared;
     if (auto grown = wide_.rows.reserve(packed_.rows.size()); !grown) return grown;
     for (const packed_row& row : packed_.rows)
       wide_.rows.push_within_capacity({row.key(), row.tenant(), row.tally()});
@@ -157,41 +158,51 @@ result<void> window_collector::collect(const window_opcodes& opcodes, const std:
   return taken ? result<void>() : std::unexpected(taken.error());
 }
 
+/// Up to so many rows an insertion sort is the faster one.
+constexpr std::size_t insertion_rows = 32;
+constexpr unsigned widest_digit = 12;
+constexpr std::size_t most_digits = std::size_t{(64 + widest_digit - 1) / widest_digit}
+                                    << widest_digit;
+
+template <class Row>
+result<void> window_collector::sorter<Row>::prepare() noexcept {
+  if (rows.capacity() <= insertion_rows) return {};
+  // As roomy as `rows`, because the two change places, and for any number of passes: later rings
+  // of this size find all they need.
+  if (auto sized = next.resize_for_overwrite(most_digits); !sized) return sized;
+  return spare.resize_for_overwrite(rows.capacity());
+}
+
 template <class Row>
 result<void> window_collector::sorter<Row>::sort(std::uint64_t varying) noexcept {
-  if (varying == 0) return {};
-  constexpr std::size_t small = 32;
-  if (rows.size() <= small) {
+  if (rows.size() <= insertion_rows) {
     insertion_sort(std::span(rows.data(), rows.size()));
     return {};
   }
+  if (auto prepared = prepare(); !prepared) return prepared;
+  if (varying == 0) return {};
   // Least significant digit first, over the bits that differ and no others. One reading of the
   // rows counts the digits of every pass, and notices rows that are in order as they stand.
-  constexpr unsigned widest = 11;
-  constexpr unsigned most_passes = 8;
   const auto low = static_cast<unsigned>(std::countr_zero(varying));
   const auto bits = static_cast<unsigned>(std::bit_width(varying)) - low;
-  const unsigned most = rows.size() < 16'384 ? 8 : widest;
+  const unsigned most = rows.size() < 16'384 ? 8 : widest_digit;
   const unsigned passes = (bits + most - 1) / most;
   const unsigned digit = (bits + passes - 1) / passes;
   const std::uint64_t mask = (std::uint64_t{1} << digit) - 1;
-  std::array<std::array<std::uint32_t, std::size_t{1} << widest>, most_passes> next;
-  for (unsigned pass = 0; pass < passes; ++pass) std::fill_n(next[pass].begin(), mask + 1, 0);
+  std::fill_n(next.begin(), std::size_t{passes} << digit, 0);
   bool ascending = true;
   std::uint64_t previous = 0;
   for (const Row& row : rows) {
     ascending &= previous <= row.key();
     previous = row.key();
     for (unsigned pass = 0; pass < passes; ++pass)
-      ++next[pass][row.key() >> (low + pass * digit) & mask];
+      ++next[(std::size_t{pass} << digit) + (row.key() >> (low + pass * digit) & mask)];
   }
   if (ascending) return {};
-  // As roomy as `rows`, because the two change places.
-  if (auto sized = spare.resize_for_overwrite(rows.capacity()); !sized) return sized;
   spare.set_size(rows.size());
   for (unsigned pass = 0; pass < passes; ++pass) {
     const unsigned shift = low + pass * digit;
-    std::uint32_t* const to = next[pass].data();
+    std::uint32_t* const to = next.data() + (std::size_t{pass} << digit);
     std::uint32_t sum = 0;
     for (std::size_t d = 0; d <= mask; ++d) sum += std::exchange(to[d], sum);
     Row* const sorted = spare.data();

@@ -34,7 +34,8 @@ struct window_telemetry {
 
 namespace detail {
 class window_collector;
-}
+class window_sieve;
+}  // namespace detail
 
 /// The opcodes whose slots form windows, prepared for looking them up in every slot of a ring.
 /// Prepare it once and use it for every decode; decoders do not change it.
@@ -51,13 +52,10 @@ class window_opcodes {
     return {sorted_.data(), sorted_.size()};
   }
   [[nodiscard]] inline bool empty() const noexcept { return sorted_.empty(); }
-  /// 0: surely not in the list. 1: probably. Not for an empty list.
-  [[nodiscard]] inline std::uint32_t maybe(opcode op) const noexcept {
-    return home_[spread(op) >> home_shift_];
-  }
 
  private:
   friend class detail::window_collector;
+  friend class detail::window_sieve;
   // A slot's opcode is looked up in two steps: `home_`, a byte a hash bucket, says "surely not" to
   // nearly all others without a branch; `ranks_` is exact.
   static constexpr word spread(opcode op) noexcept { return word(op) * 0x9E37'79B1u; }
@@ -116,6 +114,21 @@ struct packed_row {
   }
 };
 
+/// The first step of the look-up, small enough to live in registers during a scan.
+class window_sieve {
+ public:
+  explicit window_sieve(const window_opcodes& opcodes) noexcept
+      : home_(opcodes.home_.data()), shift_(opcodes.home_shift_) {}
+  /// 0: surely not in the list. 1: probably. Not for an empty list.
+  [[nodiscard]] inline std::uint32_t maybe(opcode op) const noexcept {
+    return home_[window_opcodes::spread(op) >> shift_];
+  }
+
+ private:
+  const std::uint8_t* home_;
+  unsigned shift_;
+};
+
 /// Groups slots into windows while a ring is scanned. Keeps its storage between rings.
 ///
 /// Rows are sorted rather than hashed: that is the output's order anyway, the cost does not depend
@@ -143,6 +156,8 @@ class window_collector {
   struct sorter {
     aligned_array<Row> rows;
     aligned_array<Row> spare;
+    aligned_array<std::uint32_t> next;  // where the next row with each digit goes
+    [[nodiscard]] result<void> prepare() noexcept;
     [[nodiscard]] result<void> sort(std::uint64_t varying) noexcept;
   };
   // Appends a row for each window slot among the candidates, up to the first that `Row` cannot

@@ -33,7 +33,8 @@ result<byte_buffer> encode_control(const control_layout& layout) noexcept {
                                  .found = layout.observable_words,
                                  .bound = abi::max_encoded});
   }
-  auto control = zeroed((std::uint64_t{abi::control_words} + layout.observable_words) * sizeof(word));
+  auto control =
+      zeroed((std::uint64_t{abi::control_words} + layout.observable_words) * sizeof(word));
   if (!control) return control;
   std::byte* const base = control->data();
   store_word(base, abi::shutdown_word, layout.shutdown ? 1 : 0);
@@ -41,7 +42,8 @@ result<byte_buffer> encode_control(const control_layout& layout) noexcept {
   const word masks = std::min(layout.tenants, abi::tenant_masks);
   for (word t = 0; t < masks; ++t) store_word(base, abi::tenant_mask_word + t, 0xFFFF'FFFFu);
   const word quotas = std::min(layout.tenants, abi::tenant_quotas);
-  for (word t = 0; t < quotas; ++t) store_word(base, abi::tenant_quota_word + t, abi::default_quota);
+  for (word t = 0; t < quotas; ++t)
+    store_word(base, abi::tenant_quota_word + t, abi::default_quota);
   return control;
 }
 

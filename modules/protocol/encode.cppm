@@ -34,8 +34,7 @@ struct control_layout {
     std::uint32_t records = abi::default_debug_records) noexcept;
 
 /// An empty IO queue. Error: `io_queue_too_large` over 64 slots.
-[[nodiscard]] result<byte_buffer> encode_io_queue(
-    std::uint32_t slots = abi::max_io_slots) noexcept;
+[[nodiscard]] result<byte_buffer> encode_io_queue(std::uint32_t slots = abi::max_io_slots) noexcept;
 
 /// A request of the kernel to bring in a resource it missed.
 struct load_miss {
@@ -47,8 +46,8 @@ struct load_miss {
 /// One slot: PUBLISHED, opcode LOAD_MISS, tenant 0, priority 0, arguments resource and prefetch.
 [[nodiscard]] std::array<std::byte, abi::slot_bytes> encode_load_miss(load_miss request) noexcept;
 
-/// Byte length of a buffer, or nothing when its last word's index would not fit in 32 bits. Larger
-/// than what the encoders make: a buffer may come from elsewhere.
+/// Byte length of a buffer, or nothing when its words cannot be counted in 32 bits. Larger than
+/// what the encoders make: a buffer may come from elsewhere.
 [[nodiscard]] std::optional<std::uint64_t> control_byte_length(
     std::uint32_t observable_words) noexcept;
 [[nodiscard]] std::optional<std::uint64_t> ring_byte_length(std::uint32_t slots) noexcept;

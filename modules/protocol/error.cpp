@@ -64,9 +64,10 @@ constexpr description describe(error_code code) noexcept {
               "Slot {found} was addressed, but the ring has only {bound} slots. Use a smaller "
               "index or a larger ring."};
     case slot_index_overflow:
-      return {"slot_index_overflow",
-              "{found} slots starting at slot {index} run past the largest slot number, {bound}. "
-              "Start lower or publish fewer at a time."};
+      return {
+          "slot_index_overflow",
+          "{found} slots starting at slot {index} would end past {bound}, where slot numbers do. "
+          "Start lower or publish fewer at a time."};
     case slot_not_publishable:
       return {"slot_not_publishable",
               "Slot {index} has status {found}, so it still belongs to the kernel. Only EMPTY (0) "
@@ -128,9 +129,10 @@ constexpr description describe(error_code code) noexcept {
               "The debug log has {found} bytes, too few for its cursor, which takes {bound}. Copy "
               "the whole log back from the device."};
     case debug_log_cursor_out_of_range:
-      return {"debug_log_cursor_out_of_range",
-              "The debug log's cursor stands at word {found}, past the log's end at {bound}. The "
-              "kernel dropped records, or the cursor is damaged: read it with salvage_debug_log."};
+      return {
+          "debug_log_cursor_out_of_range",
+          "The debug log's cursor stands at word {found}, past the log's end at {bound}. The "
+          "kernel dropped records, or the cursor is damaged; whole records can still be salvaged."};
     case debug_log_cursor_partial_record:
       return {"debug_log_cursor_partial_record",
               "The debug log's cursor stands at word {found}, inside a record of {bound} words. It "
@@ -190,11 +192,16 @@ std::string_view name(error_code code) noexcept { return describe(code).name; }
 
 std::string_view name(buffer which) noexcept {
   switch (which) {
-    case buffer::none: return "";
-    case buffer::control: return "control buffer";
-    case buffer::ring: return "ring";
-    case buffer::debug_log: return "debug log";
-    case buffer::io_queue: return "IO queue";
+    case buffer::none:
+      return "";
+    case buffer::control:
+      return "control buffer";
+    case buffer::ring:
+      return "ring";
+    case buffer::debug_log:
+      return "debug log";
+    case buffer::io_queue:
+      return "IO queue";
   }
   return "";
 }

@@ -13,8 +13,7 @@ namespace {
 
 /// `over` has checked the alignment that an atomic access to a word of the queue needs.
 std::atomic_ref<word> status_at(std::byte* slot) noexcept {
-  return std::atomic_ref<word>(
-      *reinterpret_cast<word*>(slot + abi::io_status_word * sizeof(word)));
+  return std::atomic_ref<word>(*reinterpret_cast<word*>(slot + abi::io_status_word * sizeof(word)));
 }
 
 io_status status_of(std::byte* slot) noexcept {
@@ -27,8 +26,8 @@ void set_status(std::byte* slot, io_status status) noexcept {
 
 std::unexpected<error> refuse(error_code code, std::uint64_t index, std::uint64_t found,
                               std::uint64_t bound) noexcept {
-  return std::unexpected(
-      error{.code = code, .buffer = buffer::io_queue, .index = index, .found = found, .bound = bound});
+  return std::unexpected(error{
+      .code = code, .buffer = buffer::io_queue, .index = index, .found = found, .bound = bound});
 }
 
 }  // namespace
@@ -87,14 +86,13 @@ result<io_request> io_queue::claim(std::uint32_t slot) noexcept {
   if (auto checked = expect(slot, io_status::published); !checked)
     return std::unexpected(checked.error());
   std::byte* const from = at(slot);
-  const io_request request{
-      .operation = io_operation{load_word(from, abi::io_operation_word)},
-      .source = load_word(from, abi::io_source_word),
-      .destination = load_word(from, abi::io_destination_word),
-      .offset = load_word(from, abi::io_offset_low_word) |
-                std::uint64_t{load_word(from, abi::io_offset_high_word)} << 32,
-      .byte_count = load_word(from, abi::io_byte_count_word),
-      .tag = load_word(from, abi::io_tag_word)};
+  const io_request request{.operation = io_operation{load_word(from, abi::io_operation_word)},
+                           .source = load_word(from, abi::io_source_word),
+                           .destination = load_word(from, abi::io_destination_word),
+                           .offset = load_word(from, abi::io_offset_low_word) |
+                                     std::uint64_t{load_word(from, abi::io_offset_high_word)} << 32,
+                           .byte_count = load_word(from, abi::io_byte_count_word),
+                           .tag = load_word(from, abi::io_tag_word)};
   set_status(from, io_status::claimed);
   return request;
 }

@@ -19,7 +19,7 @@ struct io_request {
   io_operation operation = io_operation::read;
   std::uint32_t source = 0;
   std::uint32_t destination = 0;
-  std::uint64_t offset = 0;      ///< bytes into the source
+  std::uint64_t offset = 0;  ///< bytes into the source
   std::uint32_t byte_count = 0;
   std::uint32_t tag = 0;
   friend constexpr bool operator==(const io_request&, const io_request&) = default;

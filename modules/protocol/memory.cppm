@@ -104,8 +104,8 @@ class aligned_array {
 
  private:
   static result<T*> allocate(std::size_t count) noexcept {
-    const error refusal{.code = error_code::out_of_memory, .found = std::uint64_t{count},
-                        .bound = sizeof(T)};
+    const error refusal{
+        .code = error_code::out_of_memory, .found = std::uint64_t{count}, .bound = sizeof(T)};
     if (count > PTRDIFF_MAX / sizeof(T)) return std::unexpected(refusal);
     void* const raw = detail::allocate_aligned(count * sizeof(T));
     if (raw == nullptr) return std::unexpected(refusal);

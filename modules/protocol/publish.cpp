@@ -75,8 +75,8 @@ result<void> check_opcodes(std::span<const work_item> items) noexcept {
   bool publishable = true;
   for (const work_item& item : items) publishable &= is_publishable(item.op);
   if (publishable) return {};
-  const auto bad = std::ranges::find_if_not(
-      items, [](opcode op) { return is_publishable(op); }, &work_item::op);
+  const auto bad =
+      std::ranges::find_if_not(items, [](opcode op) { return is_publishable(op); }, &work_item::op);
   return reserved(static_cast<std::uint64_t>(bad - items.begin()), bad->op);
 }
 
@@ -179,8 +179,8 @@ result<ring_publisher> ring_publisher::over(std::span<std::byte> ring) noexcept 
                                .found = word(status)});
 }
 
-[[gnu::always_inline]] inline result<void> ring_publisher::check_slot(std::uint32_t slot, std::uint32_t entry,
-                                        const slot_request& request) const noexcept {
+[[gnu::always_inline]] inline result<void> ring_publisher::check_slot(
+    std::uint32_t slot, std::uint32_t entry, const slot_request& request) const noexcept {
   if (slot >= slots_) {
     return std::unexpected(error{.code = error_code::slot_out_of_range,
                                  .buffer = buffer::ring,

@@ -125,11 +125,12 @@ class ring_publisher {
   /// `items` in consecutive slots from `first`; returns how many. Errors: `opcode_reserved` of the
   /// first item that has it, `slot_index_overflow`, `batch_out_of_range`, then
   /// `slot_not_publishable` of the first slot. O(items).
-  [[nodiscard]] result<std::uint32_t> publish_work_items(
-      std::uint32_t first, std::uint32_t tenant, std::span<const work_item> items) noexcept;
+  [[nodiscard]] result<std::uint32_t> publish_work_items(std::uint32_t first, std::uint32_t tenant,
+                                                         std::span<const work_item> items) noexcept;
 
  private:
-  inline ring_publisher(std::byte* base, std::uint32_t slots) noexcept : base_(base), slots_(slots) {}
+  inline ring_publisher(std::byte* base, std::uint32_t slots) noexcept
+      : base_(base), slots_(slots) {}
 
   [[nodiscard]] inline std::byte* at(std::uint32_t slot) const noexcept {
     return base_ + std::size_t{slot} * abi::slot_bytes;

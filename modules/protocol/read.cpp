@@ -142,8 +142,7 @@ result<debug_log> read_debug_log(std::span<const std::byte> log) noexcept {
   if (log.empty()) return refuse(error_code::debug_log_too_short, log.size(), sizeof(word));
   const word cursor = load_word(log.data(), abi::debug_cursor_word);
   const std::uint64_t capacity = log.size() / sizeof(word) - abi::debug_record_word;
-  if (cursor > capacity)
-    return refuse(error_code::debug_log_cursor_out_of_range, cursor, capacity);
+  if (cursor > capacity) return refuse(error_code::debug_log_cursor_out_of_range, cursor, capacity);
   if (cursor % abi::debug_record_words != 0)
     return refuse(error_code::debug_log_cursor_partial_record, cursor, abi::debug_record_words);
   return salvage_debug_log(log).records;
@@ -168,12 +167,11 @@ packed_ops::op packed_ops::operator[](std::uint32_t i) const noexcept {
   const word begin = byte(entry + 1);
   const word end = i + 1 < size_ ? byte(entry + abi::packed_op_bytes + 1) : byte(1);
   return {.opcode = static_cast<std::uint8_t>(byte(entry)),
-          .arguments = std::span(words_).subspan(abi::packed_metadata_words(size_) + begin,
-                                                 end - begin)};
+          .arguments =
+              std::span(words_).subspan(abi::packed_metadata_words(size_) + begin, end - begin)};
 }
 
-result<packed_ops> read_packed_ops(
-    std::span<const word, abi::argument_words> arguments) noexcept {
+result<packed_ops> read_packed_ops(std::span<const word, abi::argument_words> arguments) noexcept {
   const auto refuse = [](error_code code, std::uint64_t index, std::uint64_t found,
                          std::uint64_t bound) {
     return std::unexpected(error{

@@ -201,6 +201,11 @@ case_bound_is_inclusive() {
     --ring "$samples/idle/ring.bin" --max-bytes "$size"
   bad_ring "$samples/idle/ring.bin" 'over the bound' --max-bytes $((size - 1))
 }
+case_grows_while_read() { # its size is said to be 0
+  [ -r /proc/version ] || exit 77
+  expect 1 'version: The control buffer has [1-9][0-9]* bytes but needs' -- "$megakernel" \
+    inspect --control /proc/version --ring "$samples/idle/ring.bin"
+}
 case_empty_control() {
   expect 1 'null: The control buffer has 0 bytes but needs' -- "$megakernel" inspect \
     --control /dev/null --ring "$samples/idle/ring.bin"

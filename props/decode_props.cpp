@@ -1,0 +1,338 @@
+// The decoders against the plain one: on any bytes, on rings that look real, on large ones, and
+// through storage that has seen other rings.
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "plain_decoder.h"
+#include "rings.h"
+#include "support.h"
+
+import megakernel;
+
+namespace {
+
+using namespace props;
+namespace mk = megakernel;
+
+std::vector<mk::opcode> opcodes(const std::vector<std::uint32_t>& raw) {
+  std::vector<mk::opcode> out;
+  for (const std::uint32_t op : raw) out.push_back(mk::opcode{op});
+  return out;
+}
+
+mk::window_opcodes prepared(const std::vector<std::uint32_t>& raw) {
+  auto of = mk::window_opcodes::of(opcodes(raw));
+  RC_ASSERT(of.has_value());
+  return std::move(*of);
+}
+
+// What the library decoded, in the plain decoder's terms.
+
+plain::control plainly(const mk::control_snapshot& c) {
+  plain::control out{.shutdown = c.shutdown(), .done_count = c.done_count(), .epoch = c.epoch()};
+  for (const mk::metric m : c.metrics()) out.metrics.emplace_back(m.index, m.count);
+  std::ranges::copy(c.tenant_fairness(), out.tenant_fairness.begin());
+  std::ranges::copy(c.priority_fairness(), out.priority_fairness.begin());
+  if (const auto r = c.report()) {
+    out.reports = true;
+    out.extension = {r->heartbeat,     r->faults,      r->unauthorised_seen, r->throttled_seen,
+                     r->workers_alive, r->claims_lost, r->debug_dropped,     r->done_count_high};
+  }
+  return out;
+}
+
+plain::occupancy plainly(const mk::ring_occupancy& o) {
+  return {o.empty, o.published, o.claimed, o.done,   o.wait_io,
+          o.yield, o.requeue,   o.fault,   o.unknown};
+}
+
+plain::slot plainly(const mk::slot_snapshot& s) {
+  return {s.index,  static_cast<std::uint32_t>(s.status), static_cast<std::uint32_t>(s.op),
+          s.tenant, static_cast<std::uint32_t>(s.level),  s.arguments};
+}
+
+plain::window plainly(const mk::window_telemetry& w) {
+  return {w.ticket,          static_cast<std::uint32_t>(w.op),
+          w.tenant,          w.required_slots,
+          w.lookahead_slots, w.published,
+          w.claimed,         w.done,
+          w.wait_io,         w.yield,
+          w.requeue,         w.fault,
+          w.tenants_disagree};
+}
+
+template <class Range>
+auto plain_list(Range&& range) {
+  std::vector<decltype(plainly(*range.begin()))> out;
+  for (auto&& element : range) out.push_back(plainly(element));
+  return out;
+}
+
+plain::decoded plainly(const mk::result<void>& outcome, const mk::ring_summary& s) {
+  return {.error = outcome ? std::string_view() : mk::name(outcome.error().code),
+          .control = plainly(s.control()),
+          .occupancy = plainly(s.occupancy()),
+          .slots = {},
+          .windows = plain_list(s.windows())};
+}
+
+plain::decoded plainly(const mk::result<void>& outcome, const mk::ring_telemetry& t) {
+  auto out = plainly(outcome, t.summary());
+  out.slots = plain_list(t.slots());
+  return out;
+}
+
+/// The three ways to decode one pair, kept as a polling host keeps them.
+struct decoders {
+  mk::ring_telemetry telemetry;
+  mk::ring_summary summary;
+
+  void agree_with_the_plain_one(std::span<const unsigned char> control,
+                                std::span<const unsigned char> ring,
+                                const std::vector<std::uint32_t>& windows) {
+    const auto control_bytes = std::as_bytes(control);
+    const auto ring_bytes = std::as_bytes(ring);
+    const auto list = prepared(windows);
+    const plain::decoded expected = plain::decode(control, ring, windows);
+
+    const auto whole = telemetry.decode(control_bytes, ring_bytes, list);
+    expect_none(difference(plainly(whole, telemetry), expected));
+
+    const auto brief = summary.decode(control_bytes, ring_bytes, list);
+    plain::decoded without_slots = expected;
+    without_slots.slots.clear();
+    expect_none(difference(plainly(brief, summary), without_slots));
+
+    const auto view = mk::ring_view::over(control_bytes, ring_bytes);
+    RC_ASSERT(view.has_value() == expected.error.empty());
+    if (!view) {
+      RC_ASSERT(mk::name(view.error().code) == expected.error);
+      RC_ASSERT((view.error() == whole.error() && view.error() == brief.error()));
+      return;
+    }
+    RC_ASSERT((plainly(view->control()) == expected.control));
+    expect_none(difference("view", plain_list(*view), expected.slots));
+    RC_ASSERT(view->size() == expected.slots.size());
+    for (std::uint32_t i = 0; i < view->size(); ++i) {
+      RC_ASSERT(static_cast<std::uint32_t>(view->fault(i)) ==
+                plain::word_at(ring, std::size_t{i} * 16 + 15));
+    }
+  }
+};
+
+bool active(std::uint32_t status) {
+  return status == 1 || status == 2 || status == 4 || status == 5 || status == 6;
+}
+
+bool arbitrary_bytes() {
+  return rc::check("any bytes decode as the plain decoder has them, or are refused alike", [] {
+    const auto control_size = *rc::gen::oneOf(
+        between<std::size_t>(0, 1400), rc::gen::element<std::size_t>(0, 639, 640, 641, 644, 704));
+    const auto ring_size = *rc::gen::oneOf(
+        between<std::size_t>(0, 1400),
+        rc::gen::map(between<std::size_t>(0, 20), [](std::size_t slots) { return slots * 64; }));
+    const auto offset = *between<std::size_t>(0, 7);
+    dice d(*uniform<std::uint64_t>());
+    const placed control(noise(d, control_size), offset);
+    const placed ring(noise(d, ring_size), 7 - offset);
+    decoders fresh;
+    fresh.agree_with_the_plain_one(control.plain(), ring.plain(), {d.word(), d.word(), 0});
+  });
+}
+
+bool real_rings() {
+  return rc::check("a ring decodes as the plain decoder has it, whatever its windows", [] {
+    const auto shape =
+        *any_shape(rc::gen::oneOf(between<std::uint32_t>(0, 40), between<std::uint32_t>(120, 300)));
+    const auto offset = *between<std::size_t>(0, 7);
+    const auto made = build(shape);
+    const placed control(made.control, 7 - offset);
+    const placed ring(made.ring, offset);
+    decoders fresh;
+    fresh.agree_with_the_plain_one(control.plain(), ring.plain(), made.windows);
+  });
+}
+
+bool large_rings() {
+  // Other paths are taken from some sizes on: over 16,384 window slots they are sorted in wider
+  // digits, over 32,768 slots their table is streamed, over about 80,000 window slots the windows
+  // are. Few of the runs are that large, or the test would take minutes.
+  return rc::check("a large ring decodes as the plain decoder has it", [] {
+    const auto slots = *rc::gen::weightedOneOf<std::uint32_t>(
+        {{60, between<std::uint32_t>(300, 900)},
+         {4, between<std::uint32_t>(16'300, 20'000)},
+         {1, rc::gen::element<std::uint32_t>(32'768, 32'769, 33'001)},
+         {1, rc::gen::just<std::uint32_t>(100'000)}});
+    auto shape = *any_shape(rc::gen::just(slots));
+    if (slots > 15'000 && shape.seed % 4 != 0) shape.windows = window_list::all;
+    const auto made = build(shape);
+    decoders fresh;
+    fresh.agree_with_the_plain_one(made.control, made.ring, made.windows);
+  });
+}
+
+bool reused_storage() {
+  return rc::check("storage that has seen other rings and errors decodes like fresh storage", [] {
+    const auto shapes = *rc::gen::container<std::vector<ring_shape>>(
+        any_shape(rc::gen::oneOf(between<std::uint32_t>(0, 3), between<std::uint32_t>(0, 200))));
+    const auto seed = *uniform<std::uint64_t>();
+    dice d(seed);
+    decoders kept;
+    for (const ring_shape& shape : shapes) {
+      auto made = build(shape);
+      if (d.one_in(4)) made.control.resize(d.below(660));
+      if (d.one_in(4)) made.ring.resize(d.below(made.ring.size() + 1));
+      kept.agree_with_the_plain_one(made.control, made.ring, made.windows);
+    }
+  });
+}
+
+bool queries() {
+  return rc::check("active slots and active windows are those a filter by hand finds", [] {
+    const auto shape = *any_shape(between<std::uint32_t>(0, 150));
+    const auto made = build(shape);
+    const auto expected = plain::decode(made.control, made.ring, made.windows);
+    const auto control = std::as_bytes(std::span(made.control));
+    const auto ring = std::as_bytes(std::span(made.ring));
+    mk::ring_telemetry telemetry;
+    RC_ASSERT(telemetry.decode(control, ring, prepared(made.windows)).has_value());
+    const auto view = mk::ring_view::over(control, ring);
+    RC_ASSERT(view.has_value());
+
+    std::vector<std::uint32_t> asked{0, 7, 8, 0xFFFFFFFFu};
+    for (const plain::slot& s : expected.slots) asked.push_back(s.opcode);
+    for (const std::uint32_t op : asked) {
+      std::vector<plain::slot> owed;
+      for (const plain::slot& s : expected.slots)
+        if (s.opcode == op && active(s.status)) owed.push_back(s);
+      expect_none(difference("active", plain_list(telemetry.active(mk::opcode{op})), owed));
+      expect_none(difference("active in view", plain_list(view->active(mk::opcode{op})), owed));
+    }
+
+    std::vector<plain::window> open;
+    for (const plain::window& w : expected.windows)
+      if (w.published + w.claimed + w.wait_io + w.yield + w.requeue > 0) open.push_back(w);
+    expect_none(
+        difference("active windows", plain_list(telemetry.summary().active_windows()), open));
+  });
+}
+
+bool clearing() {
+  return rc::check("a cleared object holds nothing and decodes as before", [] {
+    const auto shape = *any_shape(between<std::uint32_t>(0, 150));
+    const auto made = build(shape);
+    decoders kept;
+    kept.agree_with_the_plain_one(made.control, made.ring, made.windows);
+    kept.telemetry.clear();
+    kept.summary.clear();
+    expect_none(difference(plainly({}, kept.telemetry), {}));
+    expect_none(difference(plainly({}, kept.summary), {}));
+    kept.agree_with_the_plain_one(made.control, made.ring, made.windows);
+    const mk::ring_view nothing;
+    RC_ASSERT(nothing.size() == 0u);
+    RC_ASSERT((nothing.begin() == nothing.end() && nothing.bytes().empty()));
+    RC_ASSERT((plainly(nothing.control()) == plain::control{}));
+  });
+}
+
+bool random_access() {
+  return rc::check("a view's iterators reach every slot from every other", [] {
+    const auto shape = *any_shape(between<std::uint32_t>(1, 30));
+    const auto made = build(shape);
+    const auto view = mk::ring_view::over(std::as_bytes(std::span(made.control)),
+                                          std::as_bytes(std::span(made.ring)));
+    RC_ASSERT(view.has_value());
+    const auto from = *between<std::uint32_t>(0, shape.slots);
+    const auto to = *between<std::uint32_t>(0, shape.slots - 1);
+    const auto start = view->begin() + std::int64_t{from};
+    const auto goal = start + (std::int64_t{to} - from);
+    RC_ASSERT((goal - view->begin()) == std::int64_t{to});
+    RC_ASSERT((view->end() - goal) == std::int64_t{shape.slots} - to);
+    RC_ASSERT((*goal == (*view)[to] && start[std::int64_t{to} - from] == *goal));
+    RC_ASSERT(((start < goal) == (from < to) && (start == goal) == (from == to)));
+    auto step = goal;
+    RC_ASSERT((step++ == goal && step - goal == 1 && step-- - goal == 1 && step == goal));
+    RC_ASSERT((++step == goal + 1 && --step == goal && 1 + goal == goal + 1));
+  });
+}
+
+bool window_lists() {
+  return rc::check("a prepared window list is the given one, sorted, each once", [] {
+    dice d(*uniform<std::uint64_t>());
+    auto list = *rc::gen::container<std::vector<std::uint32_t>>(any_word());
+    const auto more = *rc::gen::element<std::size_t>(0, 0, 40, 1000);
+    for (std::size_t i = 0; i < more; ++i) list.push_back(d.word());
+    const auto of = prepared(list);
+    std::ranges::sort(list);
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+    RC_ASSERT(of.empty() == list.empty());
+    RC_ASSERT(std::ranges::equal(of.list(), opcodes(list)));
+  });
+}
+
+bool counters() {
+  return rc::check("runtime counters are those worked out from the plain decoding", [] {
+    auto shape = *any_shape(between<std::uint32_t>(0, 300));
+    shape.windows = window_list::none;
+    const auto made = build(shape);
+    const auto p = plain::decode(made.control, made.ring, {});
+    mk::ring_summary summary;
+    RC_ASSERT(
+        summary.decode(std::as_bytes(std::span(made.control)), std::as_bytes(std::span(made.ring)))
+            .has_value());
+    const auto got = summary.counters();
+    const plain::occupancy& o = p.occupancy;
+    const std::uint64_t total = p.slots.size();
+    const std::uint64_t depth =
+        o.published + o.claimed + o.wait_io + o.yield + o.requeue + o.fault + o.unknown;
+    RC_ASSERT(got.total_slots == total);
+    RC_ASSERT(got.queue_depth == depth);
+    RC_ASSERT(got.gpu_idle_slots == o.empty);
+    RC_ASSERT(got.gpu_idle_ppm == (total == 0 ? 0 : o.empty * 1'000'000ull / total));
+    RC_ASSERT(got.frontier_density_bps == (total == 0 ? 0 : depth * 10'000 / total));
+    RC_ASSERT(got.occupancy_proxy_bps == (total == 0 ? 0 : (total - o.empty) * 10'000 / total));
+    RC_ASSERT(got.drained_slots == p.control.done_count);
+    RC_ASSERT(got.unreclaimed_done_slots == o.done);
+    RC_ASSERT(got.requeue_slots == o.requeue);
+    RC_ASSERT(got.fault_slots == o.fault);
+    std::uint64_t tenants = 0;
+    std::uint64_t priorities = 0;
+    std::vector<std::uint32_t> running;
+    for (const std::uint32_t count : p.control.tenant_fairness) {
+      tenants += count;
+      if (count != 0) running.push_back(count);
+    }
+    for (const std::uint32_t count : p.control.priority_fairness) priorities += count;
+    RC_ASSERT(got.tenant_fairness_total == tenants);
+    RC_ASSERT(got.priority_fairness_total == priorities);
+    RC_ASSERT(got.tenant_fairness_skew ==
+              (running.empty() ? 0 : std::ranges::max(running) - std::ranges::min(running)));
+    const auto accounting = summary.priorities();
+    RC_ASSERT((accounting == mk::priority_accounting{.requeue_count = o.requeue}));
+  });
+}
+
+}  // namespace
+
+int main() {
+  bool ok = true;
+  ok &= arbitrary_bytes();
+  ok &= real_rings();
+  ok &= large_rings();
+  ok &= reused_storage();
+  ok &= queries();
+  ok &= clearing();
+  ok &= random_access();
+  ok &= window_lists();
+  ok &= counters();
+  return ok ? 0 : 1;
+}

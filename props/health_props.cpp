@@ -1,0 +1,296 @@
+// health_since against its formula, and what each verdict of health_tracker is for. The tracker as
+// a whole is held against a model in tracker_props.cpp.
+#include <rapidcheck.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernel_memory.h"
+#include "support.h"
+
+import megakernel;
+
+namespace {
+
+using namespace props;
+namespace mk = megakernel;
+using enum mk::verdict;
+using std::chrono::nanoseconds;
+
+mk::ring_telemetry decoded(const kernel_memory& m) {
+  const bytes control = m.control_bytes();
+  const bytes ring = m.ring_bytes();
+  mk::ring_telemetry telemetry;
+  RC_ASSERT(telemetry.decode(std::as_bytes(std::span(control)), std::as_bytes(std::span(ring)))
+                .has_value());
+  return telemetry;
+}
+
+mk::health_report look(mk::health_tracker& tracker, const kernel_memory& m, std::int64_t at) {
+  const auto report = tracker.look(decoded(m), nanoseconds(at));
+  RC_ASSERT(report.has_value());
+  return *report;
+}
+
+/// What a tracker without patience says of `now`, having seen `before`.
+mk::verdict verdict_of(const kernel_memory& before, const kernel_memory& now) {
+  mk::health_tracker tracker;
+  RC_ASSERT((look(tracker, before, 0).verdict == watching));
+  return look(tracker, now, 10).verdict;
+}
+
+std::uint32_t an_active_status() { return *rc::gen::element<std::uint32_t>(1, 2, 4, 5, 6); }
+std::uint32_t an_inactive_status() { return *rc::gen::element<std::uint32_t>(0, 3, 7, 8, ~0u); }
+/// One that waits for a lane to claim it.
+std::uint32_t a_waiting_status() { return *rc::gen::element<std::uint32_t>(1, 5, 6); }
+
+/// The same kernel some passes later, where it reports.
+kernel_memory later(kernel_memory m) {
+  m.control[142] += 3;
+  return m;
+}
+
+/// Reports a heartbeat or does not.
+kernel_memory some_kernel() {
+  kernel_memory m;
+  m.done(*any_word());
+  if (*rc::gen::arbitrary<bool>()) m.heartbeat(*any_word());
+  return m;
+}
+
+bool since() {
+  return rc::check("health since an earlier snapshot is SPEC 4's formula", [] {
+    kernel_memory before;
+    before.done(*any_word());
+    kernel_memory after;
+    after.done(*rc::gen::oneOf(any_word(), rc::gen::just(before.control[1])));
+    for (const std::uint32_t status : *rc::gen::container<std::vector<std::uint32_t>>(any_status()))
+      after.slot(status);
+    const auto older = decoded(before);
+    const auto newer = decoded(after);
+    const auto got = mk::health_since(older.summary(), newer.summary());
+    if (after.control[1] < before.control[1]) {
+      RC_ASSERT(refused(got, mk::error{.code = mk::error_code::done_count_regressed,
+                                       .buffer = mk::buffer::control,
+                                       .index = 1,
+                                       .found = after.control[1],
+                                       .bound = before.control[1]}));
+      return;
+    }
+    std::map<std::uint32_t, std::uint32_t> by;
+    for (const auto& s : after.slots) ++by[s[0]];
+    const auto total = static_cast<std::uint32_t>(after.slots.size());
+    const std::uint32_t depth = total - by[0] - by[3];
+    const std::uint32_t delta = after.control[1] - before.control[1];
+    const mk::health_delta wanted{.done_delta = delta,
+                                  .queue_depth = depth,
+                                  .fault_slots = by[7],
+                                  .requeue_slots = by[6],
+                                  .gpu_idle_ppm = total == 0 ? 0 : by[0] * 1'000'000u / total,
+                                  .suspected_stall = depth > 0 && delta == 0 && by[7] == 0};
+    RC_ASSERT(holds(got, wanted));
+  });
+}
+
+bool progress() {
+  return rc::check("a kernel that drains slots is progressing, whatever else", [] {
+    auto before = some_kernel();
+    for (int i = 0; i < 3; ++i) before.slot(*any_status(), *any_word());
+    auto now = *rc::gen::arbitrary<bool>() ? later(before) : before;
+    now.control[1] += *between<std::uint32_t>(1, 0x7FFFFFFF);
+    RC_ASSERT((verdict_of(before, now) == progressing));
+  });
+}
+
+bool idleness() {
+  return rc::check("a kernel that owes nothing is idle", [] {
+    auto before = some_kernel();
+    for (int i = 0; i < 3; ++i) before.slot(an_inactive_status());
+    RC_ASSERT((verdict_of(before, later(before)) == idle));
+  });
+}
+
+bool stalls() {
+  return rc::check("a kernel that passes, owes work and drains none is stalled, faults or no", [] {
+    auto before = some_kernel();
+    before.slot(an_active_status());
+    if (*rc::gen::arbitrary<bool>()) before.slot(7);
+    if (*rc::gen::arbitrary<bool>()) before.slot(1, 29);
+    mk::health_tracker tracker;
+    look(tracker, before, 0);
+    const auto report = look(tracker, later(before), 10);
+    RC_ASSERT((report.verdict == stalled));
+    RC_ASSERT(report.fault_slots == decoded(before).occupancy().fault);
+  });
+}
+
+bool death() {
+  return rc::check("a heartbeat that stands still is a dead kernel, or one that was told to", [] {
+    kernel_memory before;
+    before.heartbeat(*any_word()).done(*any_word()).slot(*any_status(), *any_word());
+    RC_ASSERT((verdict_of(before, before) == dead));
+    const auto told = kernel_memory(before).set(0, *rc::gen::element(1u, ~0u));
+    RC_ASSERT((verdict_of(before, told) == stopped));
+    RC_ASSERT((verdict_of(told, later(told)) != stopped));
+  });
+}
+
+bool unauthorised() {
+  return rc::check("work of tenants without a mask blocks; any other owed work is a stall", [] {
+    auto before = some_kernel();
+    switch (*between<int>(0, 2)) {
+      case 0: {  // a mask of zero
+        const auto tenant = *between<std::uint32_t>(0, 28);
+        before.set(3 + tenant, 0).slot(a_waiting_status(), tenant);
+        break;
+      }
+      case 1:  // no mask in the table
+        before.slot(a_waiting_status(), *rc::gen::element<std::uint32_t>(29, 31, 32, ~0u));
+        break;
+      case 2:  // a table that is not where it should be
+        before.set(2, *rc::gen::element<std::uint32_t>(0, 32, 128, ~0u, ~0u - 28))
+            .slot(a_waiting_status(), *rc::gen::element<std::uint32_t>(0, 1, 2));
+        break;
+      default:
+        break;
+    }
+    before.slot(an_inactive_status());
+    mk::health_tracker tracker;
+    look(tracker, before, 0);
+    const auto report = look(tracker, later(before), 10);
+    RC_ASSERT((report.verdict == blocked));
+    RC_ASSERT(report.unauthorised_slots == 1u);
+    RC_ASSERT(report.throttled_slots == 0u);
+
+    const auto claimed = kernel_memory(before).slot(*rc::gen::element(2u, 4u), 28);
+    RC_ASSERT((verdict_of(claimed, later(claimed)) == stalled));
+  });
+}
+
+bool throttled() {
+  return rc::check("work of tenants without tokens blocks while the kernel says it throttles", [] {
+    const auto tenant = *between<std::uint32_t>(0, 28);
+    kernel_memory before;
+    before.heartbeat(1).set(32 + tenant, 0).slot(a_waiting_status(), tenant);
+    auto now = later(before);
+    RC_ASSERT((verdict_of(before, now) == stalled));  // it has not looked at the quota
+    now.control[145] += *between<std::uint32_t>(1, 9);
+    mk::health_tracker tracker;
+    look(tracker, before, 0);
+    const auto report = look(tracker, now, 10);
+    RC_ASSERT((report.verdict == blocked));
+    RC_ASSERT(report.throttled_slots == 1u);
+    RC_ASSERT(report.unauthorised_slots == 0u);
+    now.set(32 + tenant, 1);
+    RC_ASSERT((verdict_of(before, now) == stalled));
+  });
+}
+
+bool patience() {
+  return rc::check("no alarm before the done count has stood still for the patience", [] {
+    auto m = some_kernel();
+    m.slot(1);
+    const auto wait = *between<std::int64_t>(1, 1000);
+    const auto moved = *between<std::int64_t>(0, 1'000'000);
+    mk::health_tracker tracker{nanoseconds(wait)};
+    look(tracker, m, moved - 5);
+    m = later(m);
+    m.control[1] += 1;
+    RC_ASSERT((look(tracker, m, moved).verdict == progressing));
+    m = later(m);
+    const auto early = look(tracker, m, moved + wait - 1);
+    RC_ASSERT((early.verdict == watching));
+    RC_ASSERT((early.quiet == nanoseconds(wait - 1)));
+    m = later(m);
+    RC_ASSERT((look(tracker, m, moved + wait).verdict == stalled));
+  });
+}
+
+bool extension() {
+  return rc::check("steps of less than 2^31 add up exactly over any number of wraps", [] {
+    const auto first = *any_word();
+    const auto steps = *rc::gen::container<std::vector<std::uint32_t>>(rc::gen::oneOf(
+        between<std::uint32_t>(0, 0x7FFFFFFF), rc::gen::element<std::uint32_t>(0, 1, 0x7FFFFFFF)));
+    // Kernels that report but leave the upper half zero are extended like those that do not.
+    kernel_memory m;
+    if (*rc::gen::arbitrary<bool>()) m.heartbeat(0);
+    std::uint64_t total = first;
+    mk::health_tracker tracker;
+    RC_ASSERT(look(tracker, m.done(first), 0).done == total);
+    for (const std::uint32_t step : steps) {
+      total += step;
+      m.control[1] += step;
+      m = later(m);
+      const auto report = look(tracker, m, 0);
+      RC_ASSERT(report.done == total);
+      RC_ASSERT(report.done_delta == step);
+    }
+  });
+}
+
+bool upper_half() {
+  return rc::check("a reported upper half of the done count is used", [] {
+    kernel_memory m;
+    std::uint64_t total = *uniform<std::uint64_t>() >> 1 | std::uint64_t{1} << 32;
+    const auto store = [&m, &total] {
+      m.done(static_cast<std::uint32_t>(total)).set(149, static_cast<std::uint32_t>(total >> 32));
+    };
+    m.heartbeat(1);
+    store();
+    mk::health_tracker tracker;
+    RC_ASSERT(look(tracker, m, 0).done == total);
+    const auto step = *between<std::uint64_t>(0, std::uint64_t{1} << 40);
+    total += step;
+    store();
+    const auto report = look(tracker, m, 1);
+    RC_ASSERT(report.done == total);
+    RC_ASSERT(report.done_delta == step);
+    const auto bound = total;
+    total -= *between<std::uint64_t>(1, 1000);
+    store();
+    RC_PRE(m.control[149] != 0u);
+    RC_ASSERT(refused(tracker.look(decoded(m), nanoseconds(2)),
+                      mk::error{.code = mk::error_code::done_count_regressed,
+                                .buffer = mk::buffer::control,
+                                .index = 1,
+                                .found = total,
+                                .bound = bound}));
+  });
+}
+
+bool names() {
+  return rc::check("verdicts have names", [] {
+    RC_ASSERT(mk::name(watching) == "watching");
+    RC_ASSERT(mk::name(progressing) == "progressing");
+    RC_ASSERT(mk::name(idle) == "idle");
+    RC_ASSERT(mk::name(blocked) == "blocked");
+    RC_ASSERT(mk::name(stalled) == "stalled");
+    RC_ASSERT(mk::name(dead) == "dead");
+    RC_ASSERT(mk::name(stopped) == "stopped");
+    RC_ASSERT(mk::name(mk::verdict{200}).empty());
+  });
+}
+
+}  // namespace
+
+int main() {
+  bool ok = true;
+  ok &= since();
+  ok &= progress();
+  ok &= idleness();
+  ok &= stalls();
+  ok &= death();
+  ok &= unauthorised();
+  ok &= throttled();
+  ok &= patience();
+  ok &= extension();
+  ok &= upper_half();
+  ok &= names();
+  return ok ? 0 : 1;
+}
