@@ -219,7 +219,7 @@ byte_buffer busy_io_queue() {
                                                  : io_operation::read,
                            .source = 3,
                            .destination = 40 + i,
-                           .offset = (std::uint64_t{1} << 33) + i * 65'536,
+                           .offset = (std::uint64_t{1} << 33) + std::uint64_t{i} * 65'536,
                            .byte_count = i == 5 ? 0u : 65'536u,
                            .tag = 700 + i}));
   }

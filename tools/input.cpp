@@ -140,7 +140,7 @@ class reader {
     }
   }
 
-  std::unexpected<input_error> timed_out() const {
+  [[nodiscard]] std::unexpected<input_error> timed_out() const {
     return refuse(kind::timed_out, static_cast<std::uint64_t>(limits_.timeout.count()),
                   bytes_.size());
   }

@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
@@ -58,8 +59,9 @@ std::optional<word> parse_word(std::string_view text) {
   const bool hex = text.starts_with("0x") || text.starts_with("0X");
   if (hex) text.remove_prefix(2);
   word value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [at, problem] = std::from_chars(text.data(), end, value, hex ? 16 : 10);
+  const char* const end = std::to_address(text.end());
+  const auto [at, problem] =
+      std::from_chars(std::to_address(text.begin()), end, value, hex ? 16 : 10);
   if (problem != std::errc{} || at != end) return std::nullopt;
   return value;
 }
@@ -309,6 +311,10 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::fputs("megakernel: There is no memory left. Inspect a smaller dump, or free some.\n",
                stderr);
-    return unusable;
+  } catch (const std::exception& problem) {
+    std::fputs("megakernel: This is a mistake of the command's own: ", stderr);
+    std::fputs(problem.what(), stderr);
+    std::fputs(".\n", stderr);
   }
+  return unusable;
 }

@@ -65,7 +65,7 @@ using increment = std::array<std::uint32_t, 9>;
 static_assert(offsetof(window_telemetry, fault) - offsetof(window_telemetry, required_slots) ==
               sizeof(increment) - sizeof(std::uint32_t));
 
-constexpr std::size_t tallies = 16 * (neither_class + 1);
+constexpr std::size_t tallies = std::size_t{16} * (neither_class + 1);
 constexpr std::array<increment, tallies> increments = [] {
   constexpr std::array<slot_status, 7> counted{
       slot_status::published, slot_status::claimed, slot_status::done, slot_status::wait_io,

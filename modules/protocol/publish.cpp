@@ -253,27 +253,28 @@ result<std::uint32_t> ring_publisher::publish_each(
   const auto count = static_cast<std::uint32_t>(requests.size());
   // The packed ones are encoded twice, once to check and once to write: the alternative is to
   // allocate, and a packed slot is twelve words.
-  const auto visit = [](const auto& request, auto&& use) -> result<void> {
-    if (const auto* plain = std::get_if<slot_request>(&request)) return use(*plain);
+  const auto plain = [](const std::variant<slot_request, packed_request>& request,
+                        slot_arguments& room) -> result<slot_request> {
+    if (const auto* already = std::get_if<slot_request>(&request)) return *already;
     const auto& packed = *std::get_if<packed_request>(&request);
     const auto arguments = packed_arguments(packed.ops);
     if (!arguments) return std::unexpected(arguments.error());
-    return use(slot_request{.op = opcode::packed_slot,
-                            .tenant = packed.tenant,
-                            .level = packed.level,
-                            .arguments = arguments->used()});
+    room = *arguments;
+    return slot_request{.op = opcode::packed_slot,
+                        .tenant = packed.tenant,
+                        .level = packed.level,
+                        .arguments = room.used()};
   };
+  slot_arguments room;
   for (std::uint32_t i = 0; i < count; ++i) {
-    const auto checked = visit(requests[i], [&](const slot_request& request) {
-      return check_slot(first + i, i, request);
-    });
-    if (!checked) return std::unexpected(checked.error());
+    const auto request = plain(requests[i], room);
+    if (!request) return std::unexpected(request.error());
+    if (auto checked = check_slot(first + i, i, *request); !checked)
+      return std::unexpected(checked.error());
   }
   for (std::uint32_t i = 0; i < count; ++i) {
-    (void)visit(requests[i], [&](const slot_request& request) -> result<void> {
-      write_slot(at(first + i), request.op, request.tenant, request.level, request.arguments);
-      return {};
-    });
+    const auto request = plain(requests[i], room);
+    write_slot(at(first + i), request->op, request->tenant, request->level, request->arguments);
   }
   return count;
 }
