@@ -66,16 +66,16 @@ constexpr description describe(rule by) noexcept {
               "taken to be free."};
     case rule::opcodes_hot:
       return {promotion, "opcodes_hot",
-              "{0 opcode} hot, at least the threshold of {1}: fuse hot opcodes."};
+              "Hot opcodes: {0}, at least the threshold of {1}, so fuse them."};
     case rule::opcodes_cold:
       return {promotion, "opcodes_cold",
-              "{0 opcode} hot, under the threshold of {1}: hot opcodes are not worth fusing."};
+              "Hot opcodes: {0}, under the threshold of {1}, so not worth fusing."};
     case rule::windows_hot:
       return {promotion, "windows_hot",
-              "{0 window} hot, at least the threshold of {1}: fuse hot windows."};
+              "Hot windows: {0}, at least the threshold of {1}, so fuse them."};
     case rule::windows_cold:
       return {promotion, "windows_cold",
-              "{0 window} hot, under the threshold of {1}: hot windows are not worth fusing."};
+              "Hot windows: {0}, under the threshold of {1}, so not worth fusing."};
     case rule::nothing_queued:
       return {topology, "nothing_queued", "Empty: nothing is queued."};
     case rule::memory_short:
@@ -125,18 +125,18 @@ constexpr description describe(rule by) noexcept {
               "The last launch was {0t}; the numbers are outside its margin, so the change to "
               "{1t} is made."};
     case rule::workers_requested:
-      return {workers, "workers_requested", "{0 worker group} asked for."};
+      return {workers, "workers_requested", "The request asks for {0 worker group}."};
     case rule::workers_shed:
       return {workers, "workers_shed",
-              "{0 worker group} asked for, but at a memory pressure of {3} bps {1} bps of them "
-              "go to save memory: {2} left."};
+              "The request asks for {0 worker group}, but at a memory pressure of {3} bps {1} bps of "
+              "them go to save memory, which leaves {2}."};
     case rule::workers_few_active:
       return {workers, "workers_few_active",
-              "{0 worker group} asked for, but a frontier of {1} bps, of the {2} that count as "
-              "sparse, keeps only {3} busy (never fewer than 32, where as many were asked for)."};
+              "The request asks for {0 worker group}, but a frontier of {1} bps, of the {2} that "
+              "count as sparse, keeps only {3} busy (at least 32, where as many are asked for)."};
     case rule::workers_occupancy:
       return {workers, "workers_occupancy",
-              "No worker groups asked for: an adapter of {1 workgroup} and {2 invocation} a "
+              "The request leaves the worker groups open: an adapter of {1 workgroup} and {2 invocation} a "
               "workgroup gets {0}."};
     case rule::workers_clipped:
       return {workers, "workers_clipped",
