@@ -27,6 +27,8 @@
 #include <utility>
 #include <vector>
 
+#include "sketch_command.h"
+
 import megakernel;
 import megakernel.tool;
 
@@ -524,6 +526,7 @@ int run(int argc, char** argv) {
   int exit_code = healthy;
   add_inspect(app, exit_code);
   add_recommend(app, exit_code);
+  add_sketch(app, exit_code);
   add_conformance(app, exit_code);
 
   try {
