@@ -47,7 +47,8 @@ json json_of_doubles(std::span<const double> values) {
     }
     const auto bits = std::bit_cast<std::uint64_t>(value);
     std::string hex(16, '0');
-    for (std::size_t i = 0; i < hex.size(); ++i) hex[i] = "0123456789abcdef"[bits >> (60 - 4 * i) & 15];
+    for (std::size_t i = 0; i < hex.size(); ++i)
+      hex[i] = "0123456789abcdef"[bits >> (60 - 4 * i) & 15];
     list.push_back(hex);
   }
   return list;

@@ -45,8 +45,8 @@ void launch_table(const launch_recommendation& launch, screen& to) {
   };
   row("topology", std::string(name(launch.topology)));
   row("execution mode", std::string(name(launch.mode)));
-  row("dispatch grid", fmt::format("{} x {} x {}", g.dispatch_grid[0], g.dispatch_grid[1],
-                                   g.dispatch_grid[2]));
+  row("dispatch grid",
+      fmt::format("{} x {} x {}", g.dispatch_grid[0], g.dispatch_grid[1], g.dispatch_grid[2]));
   row("workgroup size", counted(g.workgroup_size_x, "lane"));
   row("worker groups", grouped(launch.worker_groups));
   row("ring slots", slots(launch));
@@ -98,25 +98,25 @@ json recommendation_json(const launch_recommendation& launch) {
 }
 
 json request_json(const launch_request& request) {
-  return {{"queue_len", request.queue_len},
-          {"requested_worker_groups", request.requested_worker_groups},
-          {"max_workgroup_size_x", request.limits.max_workgroup_size_x},
-          {"max_compute_workgroups_per_dimension",
-           request.limits.max_compute_workgroups_per_dimension},
-          {"max_compute_invocations_per_workgroup",
-           request.limits.max_compute_invocations_per_workgroup},
-          {"requested_hit_capacity", request.requested_hit_capacity},
-          {"expected_hits_per_item", request.expected_hits_per_item},
-          {"hot_opcode_count", request.hot_opcode_count},
-          {"hot_window_count", request.hot_window_count},
-          {"requeue_count", request.requeue_count},
-          {"max_priority_age", request.max_priority_age},
-          {"graph_node_count", request.graph_node_count},
-          {"graph_edge_count", request.graph_edge_count},
-          {"frontier_density_bps", request.frontier_density_bps},
-          {"memory_pressure_bps", request.memory_pressure_bps},
-          {"resident_device_bytes", request.resident_device_bytes},
-          {"device_memory_budget_bytes", request.device_memory_budget_bytes}};
+  return {
+      {"queue_len", request.queue_len},
+      {"requested_worker_groups", request.requested_worker_groups},
+      {"max_workgroup_size_x", request.limits.max_workgroup_size_x},
+      {"max_compute_workgroups_per_dimension", request.limits.max_compute_workgroups_per_dimension},
+      {"max_compute_invocations_per_workgroup",
+       request.limits.max_compute_invocations_per_workgroup},
+      {"requested_hit_capacity", request.requested_hit_capacity},
+      {"expected_hits_per_item", request.expected_hits_per_item},
+      {"hot_opcode_count", request.hot_opcode_count},
+      {"hot_window_count", request.hot_window_count},
+      {"requeue_count", request.requeue_count},
+      {"max_priority_age", request.max_priority_age},
+      {"graph_node_count", request.graph_node_count},
+      {"graph_edge_count", request.graph_edge_count},
+      {"frontier_density_bps", request.frontier_density_bps},
+      {"memory_pressure_bps", request.memory_pressure_bps},
+      {"resident_device_bytes", request.resident_device_bytes},
+      {"device_memory_budget_bytes", request.device_memory_budget_bytes}};
 }
 
 }  // namespace
@@ -152,8 +152,7 @@ void render_advice_json(const launch_advice& advice, output& to) {
       {"version", 1},
       {"recommendation", recommendation_json(*advice.why.outcome())},
       {"request", request_json(advice.why.request())},
-      {"previous_topology",
-       advice.previous ? json(name(*advice.previous)) : json(nullptr)},
+      {"previous_topology", advice.previous ? json(name(*advice.previous)) : json(nullptr)},
       {"reasons", std::move(reasons)}};
   to.write(document.dump(2) + "\n");
 }

@@ -27,7 +27,8 @@ bool diffuse(std::span<double> values, std::span<const double> restriction, doub
     const double leak = damping * restriction[i];
     for (std::uint32_t step = 0; step < iterations; ++step) {
       const double next = values[i] - leak * values[i];
-      const bool rests = std::bit_cast<std::uint64_t>(next) == std::bit_cast<std::uint64_t>(values[i]);
+      const bool rests =
+          std::bit_cast<std::uint64_t>(next) == std::bit_cast<std::uint64_t>(values[i]);
       values[i] = next;
       if (rests) break;
     }

@@ -127,16 +127,18 @@ constexpr description describe(rule by) noexcept {
     case rule::workers_requested:
       return {workers, "workers_requested", "The request asks for {0 worker group}."};
     case rule::workers_shed:
-      return {workers, "workers_shed",
-              "The request asks for {0 worker group}, but at a memory pressure of {3} bps {1} bps of "
-              "them go to save memory, which leaves {2}."};
+      return {
+          workers, "workers_shed",
+          "The request asks for {0 worker group}, but at a memory pressure of {3} bps {1} bps of "
+          "them go to save memory, which leaves {2}."};
     case rule::workers_few_active:
       return {workers, "workers_few_active",
               "The request asks for {0 worker group}, but a frontier of {1} bps, of the {2} that "
               "count as sparse, keeps only {3} busy (at least 32, where as many are asked for)."};
     case rule::workers_occupancy:
       return {workers, "workers_occupancy",
-              "The request leaves the worker groups open: an adapter of {1 workgroup} and {2 invocation} a "
+              "The request leaves the worker groups open: an adapter of {1 workgroup} and {2 "
+              "invocation} a "
               "workgroup gets {0}."};
     case rule::workers_clipped:
       return {workers, "workers_clipped",
@@ -172,8 +174,7 @@ constexpr description describe(rule by) noexcept {
       return {pressure, "queue_requeued",
               "Saturated: work came back {0 time} without being finished."};
     case rule::queue_waves:
-      return {pressure, "queue_waves",
-              "Saturated: {0 item} for {1 lane} are {2} rounds or more."};
+      return {pressure, "queue_waves", "Saturated: {0 item} for {1 lane} are {2} rounds or more."};
     case rule::queue_fills_lanes:
       return {pressure, "queue_fills_lanes",
               "Balanced: {0 item} keep {1 lane} busy, for fewer than {2} rounds."};
@@ -229,17 +230,28 @@ constexpr description describe(rule by) noexcept {
 
 std::string_view name(decision what) noexcept {
   switch (what) {
-    case decision::signals: return "signals";
-    case decision::promotion: return "promotion";
-    case decision::topology: return "topology";
-    case decision::workers: return "workers";
-    case decision::geometry: return "geometry";
-    case decision::pressure: return "pressure";
-    case decision::hit_capacity: return "hit_capacity";
-    case decision::memory: return "memory";
-    case decision::mode: return "mode";
-    case decision::ageing: return "ageing";
-    case decision::refusal: return "refusal";
+    case decision::signals:
+      return "signals";
+    case decision::promotion:
+      return "promotion";
+    case decision::topology:
+      return "topology";
+    case decision::workers:
+      return "workers";
+    case decision::geometry:
+      return "geometry";
+    case decision::pressure:
+      return "pressure";
+    case decision::hit_capacity:
+      return "hit_capacity";
+    case decision::memory:
+      return "memory";
+    case decision::mode:
+      return "mode";
+    case decision::ageing:
+      return "ageing";
+    case decision::refusal:
+      return "refusal";
   }
   return "";
 }

@@ -15,17 +15,17 @@ export namespace megakernel {
 
 /// What a reason is about, in the order the policy decides.
 enum class decision : std::uint8_t {
-  signals,       ///< what is known, and what was inferred
-  promotion,     ///< whether hot opcodes and windows are fused
+  signals,    ///< what is known, and what was inferred
+  promotion,  ///< whether hot opcodes and windows are fused
   topology,
-  workers,       ///< worker groups
-  geometry,      ///< workgroup width, slots, grid
+  workers,   ///< worker groups
+  geometry,  ///< workgroup width, slots, grid
   pressure,
   hit_capacity,
-  memory,        ///< estimated peak
+  memory,  ///< estimated peak
   mode,
-  ageing,        ///< whether waiting work is lifted
-  refusal,       ///< why there is no recommendation
+  ageing,   ///< whether waiting work is lifted
+  refusal,  ///< why there is no recommendation
 };
 
 /// `"topology"` and so on.
@@ -41,71 +41,71 @@ enum class rule : std::uint8_t {
   ring_hot_windows,         ///< windows that are hot, slots that make one so
   ring_requeues,            ///< in the ring, in all
   // signals
-  density_given,            ///< bps
-  density_inferred,         ///< queue, nodes, bps
-  density_unknown,          ///<
-  memory_given,             ///< bps
-  memory_inferred,          ///< resident, budget, bps
-  memory_unknown,           ///<
+  density_given,     ///< bps
+  density_inferred,  ///< queue, nodes, bps
+  density_unknown,   ///<
+  memory_given,      ///< bps
+  memory_inferred,   ///< resident, budget, bps
+  memory_unknown,    ///<
   // promotion
-  opcodes_hot,              ///< count, threshold
-  opcodes_cold,             ///< count, threshold
-  windows_hot,              ///< count, threshold
-  windows_cold,             ///< count, threshold
+  opcodes_hot,   ///< count, threshold
+  opcodes_cold,  ///< count, threshold
+  windows_hot,   ///< count, threshold
+  windows_cold,  ///< count, threshold
   // topology
-  nothing_queued,           ///<
-  memory_short,             ///< bps, threshold
-  frontier_sparse,          ///< bps, threshold
-  frontier_between,         ///< bps, sparse, dense
-  frontier_fused,           ///< bps, dense, edges, edge threshold
-  frontier_dense_no_graph,  ///< bps, dense
-  frontier_dense_few_edges, ///< bps, dense, edges, edge threshold
-  frontier_dense_cold,      ///< bps, dense
+  nothing_queued,            ///<
+  memory_short,              ///< bps, threshold
+  frontier_sparse,           ///< bps, threshold
+  frontier_between,          ///< bps, sparse, dense
+  frontier_fused,            ///< bps, dense, edges, edge threshold
+  frontier_dense_no_graph,   ///< bps, dense
+  frontier_dense_few_edges,  ///< bps, dense, edges, edge threshold
+  frontier_dense_cold,       ///< bps, dense
   // topology, told the previous one
-  memory_held,              ///< bps, lower edge, threshold, previous, raw
-  held_below,               ///< bps, upper edge, threshold, previous, raw
-  held_above,               ///< bps, lower edge, threshold, previous, raw
-  previous_same,            ///< previous
-  previous_left,            ///< previous, raw
+  memory_held,    ///< bps, lower edge, threshold, previous, raw
+  held_below,     ///< bps, upper edge, threshold, previous, raw
+  held_above,     ///< bps, lower edge, threshold, previous, raw
+  previous_same,  ///< previous
+  previous_left,  ///< previous, raw
   // workers
-  workers_requested,        ///< groups
-  workers_shed,             ///< groups, shed bps, groups kept, pressure bps
-  workers_few_active,       ///< groups, density bps counted, sparse threshold, groups kept
-  workers_occupancy,        ///< groups, the adapter's workgroups, its invocations
-  workers_clipped,          ///< groups, the adapter's workgroups
+  workers_requested,   ///< groups
+  workers_shed,        ///< groups, shed bps, groups kept, pressure bps
+  workers_few_active,  ///< groups, density bps counted, sparse threshold, groups kept
+  workers_occupancy,   ///< groups, the adapter's workgroups, its invocations
+  workers_clipped,     ///< groups, the adapter's workgroups
   // geometry
-  width_of_workers,         ///< width
-  width_clipped,            ///< groups, width
-  slots_exact,              ///< slots
-  slots_padded,             ///< slots, queue, width
-  slots_saturated,          ///< slots, queue, short by
-  grid_covers,              ///< workgroups, width
-  grid_capped_by_workers,   ///< workgroups, workgroups that cover
-  grid_capped_by_policy,    ///< workgroups, workgroups that cover
+  width_of_workers,        ///< width
+  width_clipped,           ///< groups, width
+  slots_exact,             ///< slots
+  slots_padded,            ///< slots, queue, width
+  slots_saturated,         ///< slots, queue, short by
+  grid_covers,             ///< workgroups, width
+  grid_capped_by_workers,  ///< workgroups, workgroups that cover
+  grid_capped_by_policy,   ///< workgroups, workgroups that cover
   // pressure
-  queue_empty,              ///<
-  queue_requeued,           ///< requeues
-  queue_waves,              ///< queue, lanes, waves
-  queue_fills_lanes,        ///< queue, lanes, waves
-  queue_short_of_lanes,     ///< queue, lanes
+  queue_empty,           ///<
+  queue_requeued,        ///< requeues
+  queue_waves,           ///< queue, lanes, waves
+  queue_fills_lanes,     ///< queue, lanes, waves
+  queue_short_of_lanes,  ///< queue, lanes
   // hit capacity
-  hits_requested,           ///< hits
-  hits_minimum,             ///< hits derived, minimum
-  hits_derived,             ///< queue, hits an item, multiplier, hits
-  hits_derived_tight,       ///< queue, hits an item, hits, pressure bps
+  hits_requested,      ///< hits
+  hits_minimum,        ///< hits derived, minimum
+  hits_derived,        ///< queue, hits an item, multiplier, hits
+  hits_derived_tight,  ///< queue, hits an item, hits, pressure bps
   // memory
-  peak_unbounded,           ///< peak, resident, hits, bytes a hit
-  peak_within_budget,       ///< peak, resident, hits, bytes a hit, budget
+  peak_unbounded,      ///< peak, resident, hits, bytes a hit
+  peak_within_budget,  ///< peak, resident, hits, bytes a hit, budget
   // mode
-  jit_long_queue,           ///< queue, threshold
-  jit_hot,                  ///<
-  interpreter_suffices,     ///< queue, threshold
+  jit_long_queue,        ///< queue, threshold
+  jit_hot,               ///<
+  interpreter_suffices,  ///< queue, threshold
   // ageing
-  age_requeued,             ///< requeues
-  age_old,                  ///< age, threshold
-  age_young,                ///< age, threshold
+  age_requeued,  ///< requeues
+  age_old,       ///< age, threshold
+  age_young,     ///< age, threshold
   // refusal
-  refused,                  ///<
+  refused,  ///<
 };
 
 /// A sentence in storage of its own: rendering a reason allocates nothing.

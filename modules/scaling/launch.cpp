@@ -104,9 +104,8 @@ explanation explain_launch(const launch_policy& policy, const ring_summary& tele
 
 result<void> record_requeue(priority_accounting& to, std::uint32_t age) noexcept {
   if (to.requeue_count == most) {
-    return std::unexpected(error{.code = error_code::requeue_count_overflow,
-                                 .found = to.requeue_count,
-                                 .bound = 1});
+    return std::unexpected(
+        error{.code = error_code::requeue_count_overflow, .found = to.requeue_count, .bound = 1});
   }
   ++to.requeue_count;
   to.max_priority_age = std::max(to.max_priority_age, age);
@@ -115,9 +114,8 @@ result<void> record_requeue(priority_accounting& to, std::uint32_t age) noexcept
 
 result<void> record_aged_promotion(priority_accounting& to, std::uint32_t age) noexcept {
   if (to.aged_promotions == most) {
-    return std::unexpected(error{.code = error_code::aged_promotions_overflow,
-                                 .found = to.aged_promotions,
-                                 .bound = 1});
+    return std::unexpected(error{
+        .code = error_code::aged_promotions_overflow, .found = to.aged_promotions, .bound = 1});
   }
   ++to.aged_promotions;
   to.max_priority_age = std::max(to.max_priority_age, age);

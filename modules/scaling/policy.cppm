@@ -15,20 +15,20 @@ inline constexpr std::uint32_t whole_bps = 10'000;
 /// Everything a launch policy can be told. The defaults are the standard policy (SPEC 6).
 struct policy_parameters {
   sizing_parameters sizing{};
-  std::uint32_t min_hit_capacity = 1024;        ///< a derived hit capacity is at least this
-  std::uint32_t hit_capacity_multiplier = 2;    ///< hits kept for one expected; at least 1
-  std::uint32_t saturated_waves = 4;            ///< queue per lane of a saturated one; at least 1
-  std::uint32_t hot_opcode_threshold = 8;       ///< hot opcodes from which they are fused
-  std::uint32_t hot_window_threshold = 4;       ///< the same for windows
-  std::uint32_t jit_queue_len_threshold = 4096; ///< queue from which compiling pays
-  std::uint32_t priority_age_threshold = 32;    ///< age from which waiting work is lifted
-  std::uint32_t sparse_bps = 500;               ///< frontier density up to here is sparse
-  std::uint32_t dense_bps = 4000;               ///< frontier density from here on is dense
-  std::uint32_t frontier_hysteresis_bps = 250;  ///< margin either side of both
-  std::uint32_t memory_pressure_bps = 8500;     ///< pressure from here on constrains the launch
-  std::uint32_t memory_hysteresis_bps = 250;    ///< margin below it
-  std::uint32_t fusion_edge_threshold = 65'536; ///< edges from which a dense graph may be fused
-  std::uint32_t scratch_bytes_per_hit = 16;     ///< device memory a hit takes
+  std::uint32_t min_hit_capacity = 1024;         ///< a derived hit capacity is at least this
+  std::uint32_t hit_capacity_multiplier = 2;     ///< hits kept for one expected; at least 1
+  std::uint32_t saturated_waves = 4;             ///< queue per lane of a saturated one; at least 1
+  std::uint32_t hot_opcode_threshold = 8;        ///< hot opcodes from which they are fused
+  std::uint32_t hot_window_threshold = 4;        ///< the same for windows
+  std::uint32_t jit_queue_len_threshold = 4096;  ///< queue from which compiling pays
+  std::uint32_t priority_age_threshold = 32;     ///< age from which waiting work is lifted
+  std::uint32_t sparse_bps = 500;                ///< frontier density up to here is sparse
+  std::uint32_t dense_bps = 4000;                ///< frontier density from here on is dense
+  std::uint32_t frontier_hysteresis_bps = 250;   ///< margin either side of both
+  std::uint32_t memory_pressure_bps = 8500;      ///< pressure from here on constrains the launch
+  std::uint32_t memory_hysteresis_bps = 250;     ///< margin below it
+  std::uint32_t fusion_edge_threshold = 65'536;  ///< edges from which a dense graph may be fused
+  std::uint32_t scratch_bytes_per_hit = 16;      ///< device memory a hit takes
   friend constexpr bool operator==(const policy_parameters&, const policy_parameters&) = default;
 };
 

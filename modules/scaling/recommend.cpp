@@ -12,9 +12,9 @@ import :rules;
 namespace megakernel {
 namespace {
 
-constexpr std::array<std::string_view, 6> topologies{
-    "Empty", "SparseFrontier", "HybridFrontier", "DenseFrontier", "FusedDense",
-    "MemoryConstrained"};
+constexpr std::array<std::string_view, 6> topologies{"Empty",          "SparseFrontier",
+                                                     "HybridFrontier", "DenseFrontier",
+                                                     "FusedDense",     "MemoryConstrained"};
 constexpr std::array<std::string_view, 4> pressures{"Empty", "Light", "Balanced", "Saturated"};
 constexpr std::array<std::string_view, 2> modes{"Interpreter", "Jit"};
 

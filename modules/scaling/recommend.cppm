@@ -41,8 +41,8 @@ enum class execution_mode : std::uint8_t { interpreter, jit };
 /// What is known of the next launch (SPEC 6). Zero means "not known" or "choose for me" where a
 /// comment says so.
 struct launch_request {
-  std::uint32_t queue_len = 0;               ///< items waiting
-  std::uint32_t requested_worker_groups = 0; ///< zero: as many as suit the adapter
+  std::uint32_t queue_len = 0;                ///< items waiting
+  std::uint32_t requested_worker_groups = 0;  ///< zero: as many as suit the adapter
   adapter_limits limits{};
   std::uint32_t requested_hit_capacity = 0;  ///< zero: derived from the queue
   std::uint32_t expected_hits_per_item = 1;  ///< zero counts as one
@@ -50,10 +50,10 @@ struct launch_request {
   std::uint32_t hot_window_count = 0;
   std::uint64_t requeue_count = 0;
   std::uint32_t max_priority_age = 0;
-  std::uint32_t graph_node_count = 0;        ///< zero: no graph is known
+  std::uint32_t graph_node_count = 0;  ///< zero: no graph is known
   std::uint32_t graph_edge_count = 0;
-  std::uint16_t frontier_density_bps = 0;    ///< zero: inferred from queue and nodes
-  std::uint16_t memory_pressure_bps = 0;     ///< zero: inferred from resident bytes and budget
+  std::uint16_t frontier_density_bps = 0;  ///< zero: inferred from queue and nodes
+  std::uint16_t memory_pressure_bps = 0;   ///< zero: inferred from resident bytes and budget
   std::uint64_t resident_device_bytes = 0;
   std::uint64_t device_memory_budget_bytes = 0;  ///< zero: unbounded
 

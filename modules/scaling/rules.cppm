@@ -220,8 +220,8 @@ class decider {
       const std::uint32_t span = std::max(whole_bps - threshold, 1u);
       const std::uint32_t over = pressure_bps > threshold ? pressure_bps - threshold : 0;
       const std::uint32_t shed = shed_bps + std::min(over, span) * shed_bps / span;
-      const auto kept = static_cast<std::uint32_t>(
-          std::uint64_t{groups} * (whole_bps - shed) / whole_bps);
+      const auto kept =
+          static_cast<std::uint32_t>(std::uint64_t{groups} * (whole_bps - shed) / whole_bps);
       note(rule::workers_shed, groups, shed, std::max(kept, 1u), pressure_bps);
       return std::max(kept, 1u);
     }
@@ -343,16 +343,15 @@ class decider {
     const std::uint64_t budget = request_.device_memory_budget_bytes;
     const std::uint64_t scratch = std::uint64_t{hits} * policy_.scratch_bytes_per_hit;
     if (scratch > std::numeric_limits<std::uint64_t>::max() - resident) [[unlikely]] {
-      return std::unexpected(error{.code = error_code::peak_bytes_overflow,
-                                   .found = resident,
-                                   .bound = scratch});
+      return std::unexpected(
+          error{.code = error_code::peak_bytes_overflow, .found = resident, .bound = scratch});
     }
     const std::uint64_t peak = resident + scratch;
     if (budget == 0) {
       note(rule::peak_unbounded, peak, resident, hits, policy_.scratch_bytes_per_hit);
     } else if (peak > budget) [[unlikely]] {
-      return std::unexpected(error{
-          .code = error_code::device_out_of_memory, .found = peak, .bound = budget});
+      return std::unexpected(
+          error{.code = error_code::device_out_of_memory, .found = peak, .bound = budget});
     } else {
       note(rule::peak_within_budget, peak, resident, hits, policy_.scratch_bytes_per_hit, budget);
     }

@@ -27,19 +27,19 @@ enum class adapter_limit : std::uint8_t {
 
 /// How worker groups follow from an adapter (SPEC 6, "Sizing"). All are at least 1 in a policy.
 struct sizing_parameters {
-  std::uint32_t default_workers = 64;          ///< workgroups of a launch nobody has sized
-  std::uint32_t occupancy_divisor = 256;       ///< one worker group for so many the adapter allows
-  std::uint32_t max_dispatch_groups = 1024;    ///< a grid has at most so many workgroups
-  std::uint32_t powerful_invocations = 4096;   ///< from here on an adapter counts as powerful
-  std::uint32_t powerful_worker_groups = 64;   ///< and gets at least so many worker groups
+  std::uint32_t default_workers = 64;         ///< workgroups of a launch nobody has sized
+  std::uint32_t occupancy_divisor = 256;      ///< one worker group for so many the adapter allows
+  std::uint32_t max_dispatch_groups = 1024;   ///< a grid has at most so many workgroups
+  std::uint32_t powerful_invocations = 4096;  ///< from here on an adapter counts as powerful
+  std::uint32_t powerful_worker_groups = 64;  ///< and gets at least so many worker groups
   friend constexpr bool operator==(const sizing_parameters&, const sizing_parameters&) = default;
 };
 
 /// A launch in numbers of the device.
 struct launch_geometry {
-  std::uint32_t workgroup_size_x = 1;                    ///< lanes of a workgroup
-  std::uint32_t slot_count = 1;                          ///< whole workgroups of ring slots
-  std::array<std::uint32_t, 3> dispatch_grid{1, 1, 1};   ///< workgroups launched
+  std::uint32_t workgroup_size_x = 1;                   ///< lanes of a workgroup
+  std::uint32_t slot_count = 1;                         ///< whole workgroups of ring slots
+  std::array<std::uint32_t, 3> dispatch_grid{1, 1, 1};  ///< workgroups launched
   /// Lanes launched along x. They fit 32 bits: a grid never holds more than the ring's slots.
   [[nodiscard]] constexpr std::uint32_t lanes() const noexcept {
     return dispatch_grid[0] * workgroup_size_x;
@@ -109,8 +109,8 @@ struct grid_plan {
   const std::uint32_t covering = covering_workgroups(slots, width);
   return {.workgroup_size_x = width,
           .slot_count = covering * width,
-          .dispatch_grid = {
-              std::min({covering, std::max(1u, workers), sizing.max_dispatch_groups}), 1, 1}};
+          .dispatch_grid = {std::min({covering, std::max(1u, workers), sizing.max_dispatch_groups}),
+                            1, 1}};
 }
 
 /// Refuses a zero limit: `limit_zero`, index which (`adapter_limit`), the first in order. O(1).
@@ -133,9 +133,9 @@ struct grid_plan {
   if (const auto checked = check(limits); !checked) return std::unexpected(checked.error());
   const std::uint32_t most = limits.max_compute_workgroups_per_dimension;
   const std::uint32_t wanted =
-      workers != 0 ? workers
-                   : default_worker_groups(most, limits.max_compute_invocations_per_workgroup,
-                                           sizing);
+      workers != 0
+          ? workers
+          : default_worker_groups(most, limits.max_compute_invocations_per_workgroup, sizing);
   const std::uint32_t groups = std::min(wanted, most);
   return grid_plan{.geometry = geometry_of(queue_len, groups, limits.max_workgroup_size_x, sizing),
                    .worker_groups = groups};
