@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -35,10 +36,9 @@ using megakernel::word;
 
 enum exit_status : int { fine = 0, unusable = 1 };
 
-/// Why something cannot be done, for the last line of it all.
-using sentence_or = std::string;
+/// A value, or a sentence that says why there is none.
 template <class T = void>
-using outcome = std::expected<T, sentence_or>;
+using outcome = std::expected<T, std::string>;
 
 std::unexpected<std::string> about(std::string_view file, std::string_view why) {
   return std::unexpected(
@@ -76,6 +76,8 @@ struct sketch_options {
   std::vector<std::string> files;
   std::string to;
   std::string format = "table";
+  std::uint64_t max_bytes = std::uint64_t{1} << 30;
+  double timeout = 10;
   std::uint64_t depth = 4;
   std::uint64_t width = 1024;
   std::vector<sketch_key> keys;
@@ -85,8 +87,11 @@ struct sketch_options {
   bool tenants = false;
 };
 
-outcome<input> load(const std::string& file) {
-  auto read = read_input(file, {.max_bytes = std::uint64_t{1} << 30});
+outcome<input> load(const sketch_options& options, const std::string& file) {
+  auto read = read_input(
+      file,
+      {.max_bytes = options.max_bytes,
+       .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout * 1000))});
   if (!read) return about(file, sentence(read.error()));
   return std::move(*read);
 }
@@ -95,8 +100,8 @@ std::span<const std::byte> bytes_of(const input& read) {
   return {read.bytes.data(), read.bytes.size()};
 }
 
-outcome<telemetry_sketch> load_sketch(const std::string& file) {
-  const auto read = load(file);
+outcome<telemetry_sketch> load_sketch(const sketch_options& options, const std::string& file) {
+  const auto read = load(options, file);
   if (!read) return std::unexpected(read.error());
   auto sketch = megakernel::read_telemetry_sketch(bytes_of(*read));
   if (!sketch) return about(file, sketch.error());
@@ -158,9 +163,9 @@ outcome<> deliver(const telemetry_sketch& sketch, const sketch_options& options)
 outcome<> build(const sketch_options& options) {
   auto sketch = telemetry_sketch::of_shape(options.depth, options.width);
   if (!sketch) return blame(options, sketch.error());
-  const auto control = load(options.control);
+  const auto control = load(options, options.control);
   if (!control) return std::unexpected(control.error());
-  const auto ring = load(options.ring);
+  const auto ring = load(options, options.ring);
   if (!ring) return std::unexpected(ring.error());
   megakernel::ring_telemetry telemetry;
   if (auto decoded = telemetry.decode(bytes_of(*control), bytes_of(*ring)); !decoded)
@@ -170,10 +175,10 @@ outcome<> build(const sketch_options& options) {
 }
 
 outcome<> merge(const sketch_options& options) {
-  auto sum = load_sketch(options.files.front());
+  auto sum = load_sketch(options, options.files.front());
   if (!sum) return std::unexpected(sum.error());
   for (const std::string& file : std::span(options.files).subspan(1)) {
-    const auto next = load_sketch(file);
+    const auto next = load_sketch(options, file);
     if (!next) return std::unexpected(next.error());
     if (auto merged = sum->merge(*next); !merged) return about(file, merged.error());
   }
@@ -181,7 +186,7 @@ outcome<> merge(const sketch_options& options) {
 }
 
 outcome<> query(const sketch_options& options) {
-  const auto sketch = load_sketch(options.files.front());
+  const auto sketch = load_sketch(options, options.files.front());
   if (!sketch) return std::unexpected(sketch.error());
   const auto answers = answer_keys(*sketch, options.keys);
   output to(STDOUT_FILENO);
@@ -192,9 +197,9 @@ outcome<> query(const sketch_options& options) {
 outcome<std::vector<word>> candidates(const sketch_options& options, sketch_of what) {
   std::vector<word> all;
   if (!options.ring.empty()) {
-    const auto control = load(options.control);
+    const auto control = load(options, options.control);
     if (!control) return std::unexpected(control.error());
-    const auto ring = load(options.ring);
+    const auto ring = load(options, options.ring);
     if (!ring) return std::unexpected(ring.error());
     const auto view = megakernel::ring_view::over(bytes_of(*control), bytes_of(*ring));
     if (!view) return blame(options, view.error());
@@ -209,7 +214,7 @@ outcome<std::vector<word>> candidates(const sketch_options& options, sketch_of w
 }
 
 outcome<> top(const sketch_options& options) {
-  const auto sketch = load_sketch(options.files.front());
+  const auto sketch = load_sketch(options, options.files.front());
   if (!sketch) return std::unexpected(sketch.error());
   const bool both = options.opcodes == options.tenants;
   std::vector<sketch_answers> answers;
@@ -273,6 +278,16 @@ void add_sketch(CLI::App& app, int& exit_code) {
         ->check(CLI::IsMember({"table", "json"}))
         ->type_name("table|json")
         ->capture_default_str();
+    command.add_option("--max-bytes", options->max_bytes, "Refuse an input over this size [1 GiB]")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1} << 40))
+        ->type_name("SIZE");
+    command
+        .add_option("--timeout", options->timeout,
+                    "Seconds to wait for all of an input that is not a regular file")
+        ->check(CLI::Range(0.0, 86'400.0))
+        ->type_name("SECONDS")
+        ->capture_default_str();
     command.callback([options, run, &exit_code] {
       if (std::ranges::count(options->files, "-") + (options->control == "-") +
               (options->ring == "-") >
@@ -280,6 +295,7 @@ void add_sketch(CLI::App& app, int& exit_code) {
         throw CLI::ValidationError(
             "Only one input can be '-', the standard input. Write the others to files.");
       }
+      if (std::isnan(options->timeout)) throw CLI::ValidationError("--timeout: not a number.");
       const auto done = run(*options);
       if (!done) std::fputs(fmt::format("megakernel: {}\n", done.error()).c_str(), stderr);
       exit_code = done ? fine : unusable;
@@ -318,6 +334,7 @@ void add_sketch(CLI::App& app, int& exit_code) {
         ->type_name("N")
         ->take_all()
         ->expected(1)
+        ->allow_extra_args(false)
         ->check([](const std::string& text) {
           return parse_word(text) ? std::string()
                                   : std::string("A key is a number from 0 to 4294967295.");
@@ -345,6 +362,7 @@ void add_sketch(CLI::App& app, int& exit_code) {
       ->type_name("N")
       ->take_all()
       ->expected(1)
+      ->allow_extra_args(false)
       ->check([](const std::string& text) {
         return parse_range(text) ? std::string()
                                  : std::string(

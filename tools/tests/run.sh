@@ -430,7 +430,7 @@ EOF
 }
 case_sketch_refused() {
   sketch_sample busy "$work/a"
-  local -a query=("$megakernel" sketch query --opcode 1)
+  local -a query=("$megakernel" sketch query --opcode 1)  # the file follows
   head -c 1000 "$work/a" >"$work/cut"
   expect 1 'cut: The sketch has 1000 bytes, but its header says 163980' -- "${query[@]}" "$work/cut"
   { cat "$work/a"; echo; } >"$work/long"
