@@ -313,7 +313,7 @@ bool accuracy() {
 
 /// Rings whose keys repeat much, little, or only for a while.
 mk::ring_telemetry some_ring(dice& d) {
-  const u32 slots = d.one_in(4) ? 2048 + d.below(80'000) : d.below(3000);
+  const u32 slots = d.one_in(4) ? 2048 + d.below(200'000) : d.below(3000);
   const auto keys = [&] { return d.one_in(4) ? 0u : 1 + d.below(d.one_in(2) ? 40 : 5000); };
   std::array<u32, 3> pool{keys(), keys(), d.one_in(2) ? 9u : keys()};
   const bool changes = d.one_in(3);

@@ -23,7 +23,7 @@ constexpr std::size_t table_size(unsigned bits) { return (std::size_t{1} << bits
 constexpr std::size_t tables = 3;
 /// Blocks that settle whether a table pays, and for how many it is left alone when it does not.
 constexpr unsigned watch_blocks = 8;
-constexpr unsigned bypass_blocks = 31 * watch_blocks;
+constexpr unsigned bypass_blocks = 63 * watch_blocks;
 /// How far ahead of the slot being read to prefetch: the hardware's prefetchers stop at each page.
 constexpr std::size_t prefetch_slots = 64;
 
@@ -69,7 +69,7 @@ class telemetry_sketch::combiner {
   [[nodiscard]] bool bypassed() const noexcept { return bypassed_blocks_ != 0; }
   /// Instead of take() while bypassed().
   inline void pass(std::uint32_t key, std::uint64_t active = 0) noexcept {
-    missed_[misses_++] = {.key = key, .counts = 1 | active << 32};
+    spill({.key = key, .counts = 1 | active << 32});
   }
 
   /// After at most `block_slots` keys.
