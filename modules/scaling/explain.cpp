@@ -127,10 +127,9 @@ constexpr description describe(rule by) noexcept {
     case rule::workers_requested:
       return {workers, "workers_requested", "The request asks for {0 worker group}."};
     case rule::workers_shed:
-      return {
-          workers, "workers_shed",
-          "The request asks for {0 worker group}, but at a memory pressure of {3} bps {1} bps of "
-          "them go to save memory, which leaves {2}."};
+      return {workers, "workers_shed",
+              "The request asks for {0 worker group}, but at a memory pressure of {3} bps {1%} of "
+              "them go to save memory, which leaves {2}."};
     case rule::workers_few_active:
       return {workers, "workers_few_active",
               "The request asks for {0 worker group}, but a frontier of {1} bps, of the {2} that "
@@ -147,8 +146,10 @@ constexpr description describe(rule by) noexcept {
       return {geometry, "width_of_workers",
               "A workgroup has {0 lane}, as many as there are worker groups."};
     case rule::width_clipped:
-      return {geometry, "width_clipped",
-              "A workgroup has {1 lane}, the adapter's most; {0} worker groups would suit {0}."};
+      return {
+          geometry, "width_clipped",
+          "A workgroup has {1 lane}, the adapter's most; one for each of {0} worker groups would "
+          "be more."};
     case rule::slots_exact:
       return {geometry, "slots_exact", "{0 slot}: the queue fills whole workgroups."};
     case rule::slots_padded:

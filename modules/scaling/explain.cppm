@@ -62,9 +62,9 @@ enum class rule : std::uint8_t {
   frontier_dense_few_edges,  ///< bps, dense, edges, edge threshold
   frontier_dense_cold,       ///< bps, dense
   // topology, told the previous one
-  memory_held,    ///< bps, lower edge, threshold, previous, raw
-  held_below,     ///< bps, upper edge, threshold, previous, raw
-  held_above,     ///< bps, lower edge, threshold, previous, raw
+  memory_held,    ///< bps, lower edge, threshold, previous
+  held_below,     ///< bps, upper edge, threshold, previous
+  held_above,     ///< bps, lower edge, threshold, previous
   previous_same,  ///< previous
   previous_left,  ///< previous, raw
   // workers

@@ -67,6 +67,8 @@ class decider {
   }
 
  private:
+  static constexpr bool records = !std::is_same_v<std::remove_const_t<Recorder>, silent>;
+
   template <class... Numbers>
   constexpr void note(rule by, Numbers... numbers) const noexcept {
     recorder_.note(by, static_cast<std::uint64_t>(numbers)...);
@@ -75,7 +77,7 @@ class decider {
     note(rule::refused);
     return std::unexpected(why);
   }
-  [[nodiscard]] constexpr bool promotes() const noexcept { return hot_opcodes_ || hot_windows_; }
+  [[nodiscard]] constexpr bool promotes() const noexcept { return hot_opcodes_ | hot_windows_; }
   [[nodiscard]] constexpr bool memory_is_short() const noexcept {
     return request_.memory_pressure_bps >= policy_.memory_pressure_bps;
   }
@@ -159,54 +161,53 @@ class decider {
     return dense_frontier;
   }
 
-  /// `raw`, or the previous topology where the numbers are within its margin.
+  /// `raw`, or the previous topology where the numbers are within its margin. Conditions are
+  /// combined without branches: which of them holds is hard to predict near a threshold.
   constexpr launch_topology hold(launch_topology raw) const noexcept {
     using enum launch_topology;
-    if (!previous_ || raw == empty || raw == memory_constrained) return raw;
-    const launch_topology before = *previous_;
+    const launch_topology before = previous_.value_or(raw);
     const std::uint32_t density = request_.frontier_density_bps;
+    const std::uint32_t pressure = request_.memory_pressure_bps;
     const std::uint32_t margin = policy_.frontier_hysteresis_bps;
-    const auto held = [&](rule by, std::uint32_t value, std::uint32_t edge,
-                          std::uint32_t threshold) {
-      note(by, value, edge, threshold, before, raw);
-      return before;
-    };
-    switch (before) {
-      case memory_constrained: {
-        const std::uint32_t low = policy_.memory_pressure_bps - policy_.memory_hysteresis_bps;
-        if (request_.memory_pressure_bps >= low)
-          return held(rule::memory_held, request_.memory_pressure_bps, low,
-                      policy_.memory_pressure_bps);
-        break;
+    const std::uint32_t sparse_low = policy_.sparse_bps - margin;
+    const std::uint32_t sparse_high = policy_.sparse_bps + margin;
+    const std::uint32_t dense_low = policy_.dense_bps - margin;
+    const std::uint32_t dense_high = policy_.dense_bps + margin;
+    const std::uint32_t memory_low = policy_.memory_pressure_bps - policy_.memory_hysteresis_bps;
+
+    const bool open = (raw != empty) & (raw != memory_constrained);
+    const bool still_fusable =
+        (request_.graph_edge_count >= policy_.fusion_edge_threshold) & promotes();
+    const bool was_dense = (before == dense_frontier) | ((before == fused_dense) & still_fusable);
+    const bool gets_dense = (raw == dense_frontier) | (raw == fused_dense);
+    const bool by_memory = (before == memory_constrained) & (pressure >= memory_low);
+    const bool under_sparse =
+        (before == sparse_frontier) & (raw != sparse_frontier) & (density <= sparse_high);
+    const bool over_sparse =
+        (before == hybrid_frontier) & (raw == sparse_frontier) & (density >= sparse_low);
+    const bool under_dense = (before == hybrid_frontier) & gets_dense & (density <= dense_high);
+    const bool over_dense = was_dense & (raw == hybrid_frontier) & (density >= dense_low);
+
+    if constexpr (records) {
+      if (!previous_ || !open) return raw;
+      if (by_memory) {
+        note(rule::memory_held, pressure, memory_low, policy_.memory_pressure_bps, before);
+      } else if (under_sparse) {
+        note(rule::held_below, density, sparse_high, policy_.sparse_bps, before);
+      } else if (over_sparse) {
+        note(rule::held_above, density, sparse_low, policy_.sparse_bps, before);
+      } else if (under_dense) {
+        note(rule::held_below, density, dense_high, policy_.dense_bps, before);
+      } else if (over_dense) {
+        note(rule::held_above, density, dense_low, policy_.dense_bps, before);
+      } else if (before == raw) {
+        note(rule::previous_same, before);
+      } else {
+        note(rule::previous_left, before, raw);
       }
-      case sparse_frontier:
-        if (raw != sparse_frontier && density <= policy_.sparse_bps + margin)
-          return held(rule::held_below, density, policy_.sparse_bps + margin, policy_.sparse_bps);
-        break;
-      case hybrid_frontier:
-        if (raw == sparse_frontier && density >= policy_.sparse_bps - margin)
-          return held(rule::held_above, density, policy_.sparse_bps - margin, policy_.sparse_bps);
-        if ((raw == dense_frontier || raw == fused_dense) && density <= policy_.dense_bps + margin)
-          return held(rule::held_below, density, policy_.dense_bps + margin, policy_.dense_bps);
-        break;
-      case dense_frontier:
-        if (raw == hybrid_frontier && density >= policy_.dense_bps - margin)
-          return held(rule::held_above, density, policy_.dense_bps - margin, policy_.dense_bps);
-        break;
-      case fused_dense:
-        if (raw == hybrid_frontier && density >= policy_.dense_bps - margin &&
-            request_.graph_edge_count >= policy_.fusion_edge_threshold && promotes())
-          return held(rule::held_above, density, policy_.dense_bps - margin, policy_.dense_bps);
-        break;
-      case empty:
-        break;
     }
-    if (before == raw) {
-      note(rule::previous_same, before);
-    } else {
-      note(rule::previous_left, before, raw);
-    }
-    return raw;
+    const bool held = by_memory | under_sparse | over_sparse | under_dense | over_dense;
+    return (open & held) ? before : raw;
   }
 
   /// The requested worker groups, fewer where the topology calls for it.
@@ -222,8 +223,8 @@ class decider {
       const std::uint32_t shed = shed_bps + std::min(over, span) * shed_bps / span;
       const auto kept =
           static_cast<std::uint32_t>(std::uint64_t{groups} * (whole_bps - shed) / whole_bps);
-      note(rule::workers_shed, groups, shed, std::max(kept, 1u), pressure_bps);
-      return std::max(kept, 1u);
+      note(rule::workers_shed, groups, shed, kept, pressure_bps);
+      return kept;  // at least 1: no more than half of two or more go
     }
     if (groups > 1 && topology_ == sparse_frontier && request_.graph_node_count != 0 &&
         density_bps != 0) {
@@ -275,7 +276,7 @@ class decider {
   constexpr void note_grid(const launch_geometry& g, std::uint32_t groups) const noexcept {
     const std::uint32_t launched = g.dispatch_grid[0];
     const auto covering = [&g] { return g.slot_count / g.workgroup_size_x; };
-    if constexpr (!std::is_same_v<std::remove_const_t<Recorder>, silent>) {
+    if constexpr (records) {
       if (launched == covering()) {
         note(rule::grid_covers, launched, g.workgroup_size_x);
       } else {
