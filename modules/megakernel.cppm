@@ -2,3 +2,5 @@
 export module megakernel;
 export import megakernel.protocol;  // the wire: ABI, errors, encoders, publishers, readers, IO
 export import megakernel.decoder;   // what is read back: telemetry, windows, health
+export import megakernel.sketch;    // what is kept of it: mergeable counts
+export import megakernel.scaling;   // what it says of the next launch: its size, and why

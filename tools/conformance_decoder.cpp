@@ -123,6 +123,7 @@ json decode(const json& in) {
        {"slots", slots},
        {"windows", window_list},
        {"runtime_counters", counters_json(all.counters())},
+       {"sketches", sketches_of(full)},
        {"active_windows", std::ranges::distance(all.active_windows())},
        {"active_slots", active_slots},
        {"active_slots_by_opcode", by_opcode},

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -23,8 +24,11 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "sketch_command.h"
 
 import megakernel;
 import megakernel.tool;
@@ -55,16 +59,19 @@ int finish(output& to, int code) {
 }
 
 /// Decimal, or hexadecimal after 0x. CLI11 would take 010 for eight.
-std::optional<word> parse_word(std::string_view text) {
+template <class T>
+std::optional<T> parse_number(std::string_view text) {
   const bool hex = text.starts_with("0x") || text.starts_with("0X");
   if (hex) text.remove_prefix(2);
-  word value = 0;
+  T value = 0;
   const char* const end = std::to_address(text.end());
   const auto [at, problem] =
       std::from_chars(std::to_address(text.begin()), end, value, hex ? 16 : 10);
   if (problem != std::errc{} || at != end) return std::nullopt;
   return value;
 }
+
+std::optional<word> parse_word(std::string_view text) { return parse_number<word>(text); }
 
 struct inspect_options {
   std::array<std::string, sources> files;
@@ -260,6 +267,236 @@ void add_inspect(CLI::App& app, int& exit_code) {
   });
 }
 
+struct recommend_options {
+  std::string control;
+  std::string ring;
+  std::vector<std::string> window_opcodes;
+  std::string previous;
+  std::string format = "table";
+  std::string colour = "auto";
+  std::optional<std::uint64_t> max_bytes;
+  double timeout = 10;
+  std::optional<std::uint32_t> queue_len;
+  std::uint32_t groups = megakernel::sizing_parameters{}.default_workers;
+  std::uint32_t width = 256;
+  std::optional<std::uint32_t> max_groups;
+  std::optional<std::uint32_t> max_invocations;
+  megakernel::launch_request rest{};  // whatever has no default of the command's own
+};
+
+class recommend_command {
+ public:
+  explicit recommend_command(const recommend_options& options) : options_(options) {}
+
+  int run() {
+    const bool from_dumps = !options_.control.empty();
+    if (from_dumps && !decode()) return unusable;
+    const auto previous = megakernel::topology_named(options_.previous);
+    constexpr auto policy = megakernel::launch_policy::standard();
+    const auto request = asked(from_dumps ? telemetry_.counters().queue_depth : 0);
+    const launch_advice advice{.why = from_dumps
+                                          ? explain_launch(policy, telemetry_, request, previous)
+                                          : explain(policy, request, previous),
+                               .previous = previous};
+    if (!advice.why.outcome()) {
+      complain(advice.why.outcome().error().message().text());
+      return unusable;
+    }
+    output to(STDOUT_FILENO);
+    if (options_.format == "json") {
+      render_advice_json(advice, to);
+    } else {
+      render_advice_table(advice,
+                          {.width = screen_width(), .colour = wants_colour(options_.colour)}, to);
+    }
+    return finish(to, healthy);
+  }
+
+ private:
+  bool decode() {
+    constexpr std::uint64_t mebibyte = std::uint64_t{1} << 20;
+    const auto control = read(options_.control, 64 * mebibyte);
+    if (!control) return false;
+    const auto ring = read(options_.ring, 1024 * mebibyte);
+    if (!ring) return false;
+    std::vector<opcode> opcodes;
+    for (const std::string& text : options_.window_opcodes)
+      opcodes.push_back(opcode{*parse_word(text)});  // the command line has checked it
+    const auto refused = [&](const megakernel::error& why) {
+      complain(why.buffer == megakernel::buffer::ring ? options_.ring : options_.control,
+               why.message().text());
+      return false;
+    };
+    const auto windows = megakernel::window_opcodes::of(opcodes);
+    if (!windows) return refused(windows.error());
+    const auto decoded = telemetry_.decode({control->bytes.data(), control->bytes.size()},
+                                           {ring->bytes.data(), ring->bytes.size()}, *windows);
+    return decoded ? true : refused(decoded.error());
+  }
+
+  [[nodiscard]] std::optional<input> read(const std::string& file, std::uint64_t usual) const {
+    auto got = read_input(
+        file,
+        {.max_bytes = options_.max_bytes.value_or(usual),
+         .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options_.timeout * 1000))});
+    if (got) return std::move(*got);
+    complain(file, sentence(got.error()));
+    return std::nullopt;
+  }
+
+  /// Where nothing else is said, a launch of the adapter's whole size.
+  [[nodiscard]] megakernel::launch_request asked(std::uint32_t queue_depth) const {
+    constexpr std::uint32_t usual_most = 65'535;
+    auto request = options_.rest;
+    request.queue_len = options_.queue_len.value_or(queue_depth);
+    request.requested_worker_groups = options_.groups;
+    request.limits = {
+        .max_workgroup_size_x = options_.width,
+        .max_compute_workgroups_per_dimension =
+            options_.max_groups.value_or(options_.groups == 0 ? usual_most : options_.groups),
+        .max_compute_invocations_per_workgroup = options_.max_invocations.value_or(options_.width)};
+    return request;
+  }
+
+  const recommend_options& options_;
+  megakernel::ring_summary telemetry_;
+};
+
+void check_recommend(const recommend_options& options) {
+  if (options.control == "-" && options.ring == "-") {
+    throw CLI::ValidationError(
+        "Only one input can be '-', the standard input. Write the other to a file.");
+  }
+  if (!options.queue_len && options.control.empty()) {
+    throw CLI::ValidationError("--queue-len is required, or --control and --ring to take it from.");
+  }
+  if (std::isnan(options.timeout)) throw CLI::ValidationError("--timeout: not a number.");
+}
+
+void add_recommend(CLI::App& app, int& exit_code) {
+  CLI::App& command =
+      *app.add_subcommand("recommend", "Size the next launch, and say why it is sized so");
+  const auto options = std::make_shared<recommend_options>();
+  const auto number = [&]<class T>(const char* option, T& to, const std::string& help) {
+    using value = std::remove_cvref_t<decltype(*std::optional(to))>;
+    return command
+        .add_option_function<std::string>(
+            option, [&to](const std::string& text) { to = *parse_number<value>(text); }, help)
+        ->check([](const std::string& text) {
+          return parse_number<value>(text) ? std::string()
+                                           : fmt::format("A number from 0 to {} is needed.",
+                                                         std::numeric_limits<value>::max());
+        })
+        ->type_name("N");
+  };
+  auto& rest = options->rest;
+  number("--queue-len", options->queue_len, "Items waiting (with dumps: the ring's queue depth)")
+      ->group("Work");
+  number("--hits-per-item", rest.expected_hits_per_item, "Expected hits of an item [1]")
+      ->group("Work");
+  number("--hit-capacity", rest.requested_hit_capacity, "Room for hits (0: derived)")
+      ->group("Work");
+  auto* const opcodes =
+      number("--hot-opcodes", rest.hot_opcode_count, "Hot opcodes")->group("Work");
+  auto* const windows =
+      number("--hot-windows", rest.hot_window_count, "Hot windows")->group("Work");
+  number("--requeues", rest.requeue_count, "Times work came back unfinished")->group("Work");
+  number("--priority-age", rest.max_priority_age, "Age of the oldest waiting work")->group("Work");
+  number("--nodes", rest.graph_node_count, "Nodes of the graph (0: no graph is known)")
+      ->group("Graph");
+  number("--edges", rest.graph_edge_count, "Its edges")->group("Graph");
+  number("--density-bps", rest.frontier_density_bps,
+         "Share of it that is active, in hundredths of a percent (0: inferred)")
+      ->group("Graph");
+  number("--worker-groups", options->groups, "Worker groups (0: as suit the adapter) [64]")
+      ->group("Adapter");
+  number("--max-workgroup-size", options->width, "Most lanes of a workgroup along x [256]")
+      ->group("Adapter");
+  number("--max-workgroups", options->max_groups,
+         "Most workgroups along x [the worker groups; 65535 for 0 of them]")
+      ->group("Adapter");
+  number("--max-invocations", options->max_invocations,
+         "Most lanes of a workgroup in all [those along x]")
+      ->group("Adapter");
+  number("--memory-pressure-bps", rest.memory_pressure_bps,
+         "Memory in use, in hundredths of a percent (0: inferred)")
+      ->group("Memory");
+  number("--resident-bytes", rest.resident_device_bytes, "Bytes on the device already")
+      ->group("Memory");
+  number("--budget-bytes", rest.device_memory_budget_bytes, "Most bytes it may use (0: no bound)")
+      ->group("Memory");
+  const auto not_empty = [](const std::string& name) {
+    return name.empty() ? std::string("A file name is empty.") : std::string();
+  };
+  auto* const control =
+      command.add_option("--control", options->control, "Control buffer; '-' is standard input")
+          ->type_name("FILE")
+          ->check(not_empty)
+          ->group("Dumps");
+  auto* const ring = command.add_option("--ring", options->ring, "Ring")
+                         ->type_name("FILE")
+                         ->check(not_empty)
+                         ->group("Dumps");
+  control->needs(ring);
+  ring->needs(control);
+  opcodes->excludes(control);  // the dumps say how many
+  windows->excludes(control);
+  command
+      .add_option("--window-opcode", options->window_opcodes,
+                  "Opcode whose slots form windows, decimal or 0x...; may be repeated")
+      ->type_name("N")
+      ->take_all()
+      ->expected(1)
+      ->needs(control)
+      ->check([](const std::string& text) {
+        return parse_word(text) ? std::string()
+                                : std::string("An opcode is a number from 0 to 4294967295.");
+      })
+      ->group("Dumps");
+  command
+      .add_option("--max-bytes", options->max_bytes,
+                  "Refuse an input over this size: 4096, 64M, 2GiB... (1 GiB for a ring, 64 MiB "
+                  "for the others)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1} << 40))
+      ->type_name("SIZE")
+      ->group("Dumps");
+  command
+      .add_option("--timeout", options->timeout,
+                  "Seconds to wait for all of an input that is not a regular file")
+      ->check(CLI::Range(0.0, 86'400.0))
+      ->type_name("SECONDS")
+      ->capture_default_str()
+      ->group("Dumps");
+  command
+      .add_option("--previous-topology", options->previous,
+                  "Topology of the last launch, which a small change does not overturn")
+      ->check(CLI::IsMember({"Empty", "SparseFrontier", "HybridFrontier", "DenseFrontier",
+                             "FusedDense", "MemoryConstrained"}))
+      ->type_name("NAME");
+  command.add_option("--format", options->format, "How to say it")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->type_name("table|json")
+      ->capture_default_str();
+  command.add_option("--color,--colour", options->colour, "Colours in the table")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("auto|always|never")
+      ->capture_default_str();
+  command.footer(
+      "Examples:\n"
+      "  megakernel recommend --queue-len 5000 --nodes 10000 --edges 80000\n"
+      "  megakernel recommend --queue-len 900 --worker-groups 0 --max-workgroups 65535 \\\n"
+      "      --max-invocations 1024 --resident-bytes 7000000 --budget-bytes 8000000\n"
+      "  megakernel recommend --control control.bin --ring ring.bin --window-opcode 0x2a \\\n"
+      "      --previous-topology HybridFrontier --format json\n"
+      "\n"
+      "Exit status: 0 a recommendation, 1 there is none or an unusable input or output, 2 usage.");
+  command.callback([options, &exit_code] {
+    check_recommend(*options);
+    exit_code = recommend_command(*options).run();
+  });
+}
+
 void add_conformance(CLI::App& app, int& exit_code) {
   CLI::App& command = *app.add_subcommand("conformance", "Run golden vectors against the library");
   const auto files = std::make_shared<std::vector<std::string>>();
@@ -285,6 +522,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = healthy;
   add_inspect(app, exit_code);
+  add_recommend(app, exit_code);
+  add_sketch(app, exit_code);
   add_conformance(app, exit_code);
 
   try {

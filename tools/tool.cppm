@@ -10,4 +10,6 @@ export import :layout;        // columns, colours and line breaks
 export import :render_table;  // for a person
 export import :render_json;   // for a program
 export import :render_csv;    // for a spreadsheet, a row a slot
+export import :recommend;     // the next launch, and why
+export import :sketch;        // counts that are kept and merged
 export import :conformance;   // golden vectors -> passed, failed, skipped

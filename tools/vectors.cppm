@@ -9,6 +9,7 @@ module;
 #include <utility>
 #include <vector>
 module megakernel.tool:vectors;
+import megakernel;
 
 /// Between golden JSON and the library's types, for the parts of the conformance command.
 namespace megakernel::tool {
@@ -19,6 +20,10 @@ using json = nlohmann::json;
 /// a kind this part does not implement. Throws json's exceptions on a malformed case.
 std::optional<json> answer_protocol(std::string_view kind, const json& input);
 std::optional<json> answer_decoder(std::string_view kind, const json& input);
+std::optional<json> answer_scaling(std::string_view kind, const json& input);
+std::optional<json> answer_sketch(std::string_view kind, const json& input);
+/// The `sketches` member of a decode case's expectation.
+json sketches_of(const ring_telemetry& telemetry);
 
 /// Bytes from lower-case hexadecimal.
 std::vector<std::byte> bytes_of(const json& hex);

@@ -38,7 +38,6 @@ class status_tally {
   }();
   std::uint64_t bytes_ = 0;
 };
-static_assert(detail::window_collector::block <= status_tally::capacity);
 
 /// How far ahead of the slot being read to prefetch: the hardware's prefetchers stop at each page.
 constexpr std::size_t prefetch_slots = 128;
@@ -49,7 +48,9 @@ template <slot_list List, bool Windows>
 result<void> scan(const ring_view& view, const window_opcodes& opcodes,
                   detail::window_collector& windows, slot_snapshot* slots,
                   std::array<std::uint32_t, 8>& by_status) noexcept {
-  constexpr std::uint32_t block = detail::window_collector::block;
+  // Short blocks let the loads of the next one overlap with the collecting of this one's rows.
+  constexpr std::uint32_t block = Windows ? detail::window_collector::block : 128;
+  static_assert(block <= status_tally::capacity);
   const std::byte* ring = view.bytes().data();
   const detail::window_sieve sieve(opcodes);
   for (std::uint32_t first = 0; first < view.size();) {

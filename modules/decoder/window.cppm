@@ -136,7 +136,7 @@ class window_sieve {
 class window_collector {
  public:
   /// Slots looked at in one step.
-  static constexpr std::uint32_t block = 128;
+  static constexpr std::uint32_t block = 32;
 
   void start(const window_opcodes& opcodes) noexcept;
   /// Takes the window slots among `candidates`, slot indices ascending from the slot at `ring`.

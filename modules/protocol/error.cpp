@@ -4,13 +4,15 @@ module;
 #include <charconv>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string_view>
 module megakernel.protocol;
 
 namespace megakernel {
 namespace {
 
-/// A sentence's template: {found}, {bound} and {index} stand for the fields of `error`.
+/// A sentence's template: {found}, {bound} and {index} stand for the fields of `error`, {subject}
+/// for its subject, {side} for the side of the bound the value should be on.
 struct description {
   std::string_view name;
   std::string_view sentence;
@@ -182,6 +184,99 @@ constexpr description describe(error_code code) noexcept {
       return {"out_of_memory",
               "There is no memory for {found} elements of {bound} bytes. Free some, or decode in "
               "smaller parts."};
+    case sketch_dim_zero:
+      return {"sketch_dim_zero",
+              "The sketch has {found} rows and {bound} columns, but it needs at least one of each. "
+              "Give it a shape of at least 1 by 1."};
+    case sketch_dim_overflow:
+      return {"sketch_dim_overflow",
+              "A sketch of {found} rows by {bound} columns was asked for, but no more than {index} "
+              "counters can be numbered. Use fewer rows or columns."};
+    case sketch_accuracy_invalid:
+      return {"sketch_accuracy_invalid",
+              "No shape has the wanted accuracy. The error share epsilon must be finite and above "
+              "0, its chance delta above 0 and below 1."};
+    case sketch_counter_overflow:
+      return {"sketch_counter_overflow",
+              "Adding {found} to key {index} would take a counter that stands at {bound} past "
+              "18446744073709551615. Nothing was added: keep this sketch and start a new one."};
+    case sketch_shape_mismatch:
+      return {"sketch_shape_mismatch",
+              "The sketch to merge has {found} rows or columns where this one has {bound}. Only "
+              "sketches of one shape can be merged: build both with the same depth and width."};
+    case sketch_merge_overflow:
+      return {"sketch_merge_overflow",
+              "Merging would add {found} to counter {index}, which stands at {bound}, and pass "
+              "18446744073709551615. Nothing was merged: keep the two sketches apart."};
+    case sketch_bytes_truncated:
+      return {"sketch_bytes_truncated",
+              "The sketch has {found} bytes, but its header says {bound}. The copy was cut short: "
+              "copy all of it."};
+    case sketch_bytes_trailing:
+      return {"sketch_bytes_trailing",
+              "The sketch has {found} bytes, but its header says that it ends after {bound}. Pass "
+              "the bytes of one sketch and nothing else."};
+    case sketch_bytes_foreign:
+      return {"sketch_bytes_foreign",
+              "The bytes do not start with the mark of a sketch. They are something else, or start "
+              "in the wrong place."};
+    case sketch_version_unknown:
+      return {"sketch_version_unknown",
+              "The sketch is written in version {found} of the format, but this library reads "
+              "version {bound}. Use a library that reads both, or write it again."};
+    case sketch_kind_mismatch:
+      return {"sketch_kind_mismatch",
+              "The bytes hold a sketch of kind {found}, but kind {bound} was asked for: 1 is one "
+              "Count-Min sketch, 2 those of a ring's telemetry. Read it as what it is."};
+    case sketch_hash_unknown:
+      return {"sketch_hash_unknown",
+              "The sketch was made with another hash function or with seed {found} instead of "
+              "{bound}, so its counters mean nothing here. Build it with this library's hash."};
+    case sketch_checksum_mismatch:
+      return {"sketch_checksum_mismatch",
+              "The sketch's bytes have the checksum {found}, but {bound} was written with them. "
+              "They were damaged on the way: copy them again."};
+    case sketch_row_sum_mismatch:
+      return {"sketch_row_sum_mismatch",
+              "Row {index} of the sketch sums to {found} instead of {bound}. Whatever wrote it was "
+              "wrong or hostile: do not use it."};
+    case limit_zero:
+      return {"limit_zero",
+              "The adapter limit {subject} is 0, which no adapter has. Pass the limits the device "
+              "reports."};
+    case hit_capacity_overflow:
+      return {
+          "hit_capacity_overflow",
+          "{index} queued items with {found} expected hits each, times {bound}, need room for "
+          "more than 4294967295 hits. Launch fewer items at a time, or request a hit capacity."};
+    case peak_bytes_overflow:
+      return {"peak_bytes_overflow",
+              "{found} resident bytes and {bound} bytes for hits do not add up in 64 bits. Check "
+              "the resident bytes: no device has as many."};
+    case device_out_of_memory:
+      return {"device_out_of_memory",
+              "The launch needs {found} bytes of device memory, but its budget is {bound}. Launch "
+              "fewer items at a time, request a smaller hit capacity, or free resident buffers."};
+    case requeue_count_overflow:
+      return {"requeue_count_overflow",
+              "{found} requeues so far and {bound} more do not fit 64 bits. Start the count again "
+              "after each launch."};
+    case aged_promotions_overflow:
+      return {"aged_promotions_overflow",
+              "{found} promotions so far and {bound} more do not fit 64 bits. Start the count "
+              "again after each launch."};
+    case queue_len_overflow:
+      return {"queue_len_overflow",
+              "{found} work items were to be launched, but a ring numbers at most {bound}. Split "
+              "them over several launches."};
+    case padded_slots_overflow:
+      return {"padded_slots_overflow",
+              "{found} work items in whole workgroups of {index} lanes need more slots than can be "
+              "numbered; {bound} is the most. Launch fewer items, or use narrower workgroups."};
+    case policy_out_of_range:
+      return {"policy_out_of_range",
+              "The policy's {subject} is {found}, but must be {side} {bound}. Change it, or the "
+              "parameter that bounds it."};
   }
   return {"unknown_error", "An error without a code was reported. Please report how you got it."};
 }
@@ -202,8 +297,32 @@ std::string_view name(buffer which) noexcept {
       return "debug log";
     case buffer::io_queue:
       return "IO queue";
+    case buffer::sketch:
+      return "sketch";
   }
   return "";
+}
+
+std::string_view error::subject() const noexcept {
+  // As `adapter_limit` and `policy_parameter` number them.
+  static constexpr std::array<std::string_view, 3> limits{"max_workgroup_size_x",
+                                                          "max_compute_workgroups_per_dimension",
+                                                          "max_compute_invocations_per_workgroup"};
+  static constexpr std::array<std::string_view, 11> parameters{"default_workers",
+                                                               "occupancy_divisor",
+                                                               "max_dispatch_groups",
+                                                               "powerful_worker_groups",
+                                                               "hit_capacity_multiplier",
+                                                               "saturated_waves",
+                                                               "dense_bps",
+                                                               "sparse_bps",
+                                                               "frontier_hysteresis_bps",
+                                                               "memory_pressure_bps",
+                                                               "memory_hysteresis_bps"};
+  std::span<const std::string_view> names;
+  if (code == error_code::limit_zero) names = limits;
+  if (code == error_code::policy_out_of_range) names = parameters;
+  return index < names.size() ? names[index] : std::string_view();
 }
 
 error_message error::message() const noexcept {
@@ -226,7 +345,13 @@ error_message error::message() const noexcept {
     if (open == std::string_view::npos) break;
     const std::size_t close = rest.find('}', open);
     const std::string_view field = rest.substr(open + 1, close - open - 1);
-    append_number(field == "found" ? found : field == "bound" ? bound : index);
+    if (field == "subject") {
+      append(subject());
+    } else if (field == "side") {
+      append(found < bound ? "at least" : "at most");
+    } else {
+      append_number(field == "found" ? found : field == "bound" ? bound : index);
+    }
     rest.remove_prefix(close + 1);
   }
   return out;

@@ -51,13 +51,37 @@ enum class error_code : std::uint16_t {
   clock_regressed,
   ring_resized,
   out_of_memory,
+  sketch_dim_zero,
+  sketch_dim_overflow,
+  sketch_accuracy_invalid,
+  sketch_counter_overflow,
+  sketch_shape_mismatch,
+  sketch_merge_overflow,
+  sketch_bytes_truncated,
+  sketch_bytes_trailing,
+  sketch_bytes_foreign,
+  sketch_version_unknown,
+  sketch_kind_mismatch,
+  sketch_hash_unknown,
+  sketch_checksum_mismatch,
+  sketch_row_sum_mismatch,
+  limit_zero,
+  hit_capacity_overflow,
+  peak_bytes_overflow,
+  device_out_of_memory,
+  requeue_count_overflow,
+  aged_promotions_overflow,
+  queue_len_overflow,
+  padded_slots_overflow,
+  policy_out_of_range,
 };
 
 /// How many codes there are; they are 1..error_codes.
-inline constexpr std::size_t error_codes = static_cast<std::size_t>(error_code::out_of_memory);
+inline constexpr std::size_t error_codes =
+    static_cast<std::size_t>(error_code::policy_out_of_range);
 
 /// The buffer an error is about.
-enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue };
+enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue, sketch };
 
 /// A sentence in storage of its own: rendering an error allocates nothing.
 class error_message {
@@ -83,6 +107,11 @@ struct error {
 
   /// One or two sentences: what was wrong and what to do about it. O(1), no allocation.
   [[nodiscard]] error_message message() const noexcept;
+
+  /// The name of what `index` numbers where it numbers something with a name: the adapter limit of
+  /// `limit_zero`, `"max_workgroup_size_x"`, and the parameter of `policy_out_of_range`. Empty for
+  /// other codes.
+  [[nodiscard]] std::string_view subject() const noexcept;
 
   friend constexpr bool operator==(const error&, const error&) = default;
 };

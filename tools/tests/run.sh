@@ -105,10 +105,66 @@ case_truncated() {
   inspect_sample truncated
   expect 1 'truncated/ring.bin: The ring has 2644 bytes' -- "${command[@]}"
 }
+case_recommend() {
+  local -a ask=("$megakernel" recommend --queue-len 5000 --nodes 10000 --edges 80000)
+  expect 0 -- "${ask[@]}"
+  shown '^Launch 64 workgroups of 64 lanes: DenseFrontier, compiled\.$'
+  shown 'at least the dense threshold of$'
+  [ "$(LC_ALL=C.UTF-8 wc -L <"$work/out")" -le 100 ] || fail "a line is over 100 columns"
+  expect 0 -- "${ask[@]}" --density-bps 4200 --previous-topology HybridFrontier
+  shown 'HybridFrontier, compiled'
+  shown '4,200 bps is not yet over 4,250'
+  expect 0 -- "${ask[@]}" --format json
+  shown '"schema": "megakernel.recommend"'
+  shown '"rule": "frontier_dense_cold"'
+  if command -v python3 >"$work/python"; then
+    python3 -m json.tool "$work/out" >"$work/json" 2>"$work/err" || fail "not JSON"
+  fi
+}
+case_recommend_from_dumps() {
+  local -a ask=("$megakernel" recommend --control "$samples/busy/control.bin"
+    --ring "$samples/busy/ring.bin")
+  expect 0 -- "${ask[@]}" --window-opcode 42
+  shown '96 of the ring.s 256 slots hold work: 3,750 bps'
+  shown 'HybridFrontier'
+  expect 0 -- "${ask[@]}" --queue-len 0
+  shown 'Empty, interpreted'
+  expect 1 'truncated/ring.bin: The ring has 2644 bytes' -- "$megakernel" recommend \
+    --control "$samples/busy/control.bin" --ring "$samples/truncated/ring.bin"
+  expect 1 'none: It cannot be opened' -- "$megakernel" recommend \
+    --control "$work/none" --ring "$samples/busy/ring.bin"
+  expect 2 'hot-opcodes' -- "${ask[@]}" --hot-opcodes 3
+}
+case_recommend_refused() {
+  local -a ask=("$megakernel" recommend --queue-len 4294967295)
+  expect 1 '4294967295 queued items with 3 expected hits each, times 2' -- "${ask[@]}" \
+    --hits-per-item 3
+  expect 1 'max_workgroup_size_x is 0' -- "${ask[@]}" --max-workgroup-size 0
+  expect 1 'needs 26384 bytes of device memory, but its budget is 20000' -- "$megakernel" \
+    recommend --queue-len 1 --resident-bytes 10000 --budget-bytes 20000
+  expect 1 '18446744073709551615 resident bytes' -- "$megakernel" recommend --queue-len 1 \
+    --resident-bytes 18446744073709551615
+}
+case_recommend_usage() {
+  expect 2 'queue-len is required' -- "$megakernel" recommend
+  local -a ask=("$megakernel" recommend --queue-len 1)
+  expect 2 'from 0 to 4294967295' -- "$megakernel" recommend --queue-len 4294967296
+  expect 2 'from 0 to 4294967295' -- "$megakernel" recommend --queue-len=-1
+  expect 2 'from 0 to 65535' -- "${ask[@]}" --density-bps 65536
+  expect 2 -- "${ask[@]}" --nodes many
+  expect 2 -- "${ask[@]}" --previous-topology Dense
+  expect 2 -- "${ask[@]}" --format csv
+  expect 2 -- "${ask[@]}" --control "$samples/busy/control.bin"
+  expect 2 -- "${ask[@]}" --window-opcode 42
+  expect 2 'Only one' -- "$megakernel" recommend --control - --ring -
+  expect 2 -- "${ask[@]}" leftover
+}
 case_help() {
   expect 0 -- "$megakernel" --help
   shown inspect
   expect 0 -- "$megakernel" inspect --help
+  shown Examples:
+  expect 0 -- "$megakernel" recommend --help
   shown Examples:
 }
 case_version() { expect 0 -- "$megakernel" --version; shown '^megakernel [0-9]'; }
@@ -320,6 +376,93 @@ case_samples_are_remade() { # MAKE_SAMPLES is the program's path
   while read -r file; do
     cmp "$work/made/$file" "$samples/$file" || fail "$file differs"
   done <"$work/made.list"
+}
+
+sketch_sample() { # sketch_sample NAME FILE [OPTION...]: sketches a sample
+  local sample=$1 file=$2
+  shift 2
+  expect 0 -- "$megakernel" sketch build --control "$samples/$sample/control.bin" \
+    --ring "$samples/$sample/ring.bin" -o "$file" "$@"
+}
+case_sketch() {
+  sketch_sample busy "$work/a"
+  shown '4 x 1,024 counters, 163,980 bytes\. 256 slots, 96 active\.'
+  sketch_sample faulted "$work/b" --format json
+  shown '"total_slots": 64'
+  expect 0 -- "$megakernel" sketch merge "$work/a" "$work/b" -o "$work/ab" --format json
+  shown '"total_slots": 320'
+  expect 0 -- "$megakernel" sketch merge "$work/b" "$work/a" -o "$work/ba"
+  cmp "$work/ab" "$work/ba" || fail "merging does not commute"
+  expect 0 -- "$megakernel" sketch query "$work/ab" --opcode 0x2a --opcode 42 --tenant 4 --status 1
+  [ "$(grep -c 'op 42 (0x2a)   42       25               24  7.8 %' "$work/out")" = 2 ] || fail "42"
+  shown 'tenant 4    4       51'
+  expect 0 -- "$megakernel" sketch top "$work/ab" -k 2 --tenants
+  shown 'tenant 2    2       56'
+  if grep -qE 'tenant 1 |Opcodes' "$work/out"; then fail "more than was asked for"; fi
+  expect 0 -- "$megakernel" sketch top "$work/a" --control "$samples/busy/control.bin" \
+    --ring "$samples/busy/ring.bin"
+  expect 0 -- "$megakernel" sketch top "$work/a" --candidate 40-50 --candidate 0x4d --format json
+  shown '"key": 42'
+  if grep -q '"key": 0' "$work/out"; then fail "a key that is no candidate"; fi
+}
+case_sketch_bytes_are_kept() { # the same bytes from any compiler, and a reader of another kind
+  sketch_sample busy "$work/sketch" --depth 2 --width 17
+  cmp "$work/sketch" "$samples/busy/telemetry.sketch" || fail "the bytes differ"
+  if ! command -v python3 >"$work/python"; then exit 77; fi
+  python3 - "$work/sketch" "$samples/busy/ring.bin" >"$work/out" 2>"$work/err" <<'EOF' || fail "python"
+import struct, sys, zlib
+data, ring = (open(name, 'rb').read() for name in sys.argv[1:])
+magic, version, kind, name, seed, depth, width = struct.unpack_from('<8sII16sQQQ', data)
+assert (magic, version, kind) == (b'MKSKETCH', 1, 2) and name.rstrip(b'\0') == b'splitmix64'
+assert zlib.crc32(data[:-4]) == struct.unpack('<I', data[-4:])[0]
+mask = 2**64 - 1
+def mix(x):
+    x = (x + 0x9E3779B97F4A7C15) & mask
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & mask
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & mask
+    return x ^ x >> 31
+slots = list(struct.iter_unpack('<16I', ring))
+for index, word in ((0, 1), (2, 2), (3, 0)):  # ring_opcode, tenant, status
+    at = 56 + index * (16 + 8 * depth * width)
+    low, high, *counters = struct.unpack_from(f'<{2 + depth * width}Q', data, at)
+    assert low + (high << 64) == len(slots)
+    wanted = [0] * (depth * width)
+    for slot in slots:
+        for row in range(depth):
+            wanted[row * width + mix(slot[word] ^ row * seed & mask) % width] += 1
+    assert counters == wanted
+EOF
+}
+case_sketch_refused() {
+  sketch_sample busy "$work/a"
+  local -a query=("$megakernel" sketch query --opcode 1)  # the file follows
+  head -c 1000 "$work/a" >"$work/cut"
+  expect 1 'cut: The sketch has 1000 bytes, but its header says 163980' -- "${query[@]}" "$work/cut"
+  { cat "$work/a"; echo; } >"$work/long"
+  expect 1 'long: The sketch has 163981 bytes' -- "${query[@]}" "$work/long"
+  { head -c 100000 "$work/a"; printf '\1'; tail -c +100002 "$work/a"; } >"$work/damaged"
+  expect 1 'damaged: .* checksum' -- "${query[@]}" "$work/damaged"
+  expect 1 'ring.bin: The bytes do not start with the mark' -- "${query[@]}" \
+    "$samples/busy/ring.bin"
+  expect 1 'none: It cannot be opened' -- "${query[@]}" "$work/none"
+  sketch_sample busy "$work/b" --width 7
+  expect 1 'b: The sketch to merge has 7 rows or columns where this one has 1024' -- \
+    "$megakernel" sketch merge "$work/a" "$work/b" -o "$work/c"
+  [ ! -e "$work/c" ] || fail "a file in spite of it"
+  expect 1 'truncated/ring.bin: The ring has 2644' -- "$megakernel" sketch build \
+    --control "$samples/busy/control.bin" --ring "$samples/truncated/ring.bin" -o "$work/c"
+  expect 1 'full: It could not be written: No space' -- "$megakernel" sketch merge "$work/a" \
+    -o /dev/full
+  expect 1 'x: It cannot be written' -- "$megakernel" sketch merge "$work/a" -o "$work/none/x"
+}
+case_sketch_usage() {
+  expect 2 -- "$megakernel" sketch
+  expect 2 -- "$megakernel" sketch query "$work/a"
+  expect 2 -- "$megakernel" sketch query "$work/a" --opcode 4294967296
+  expect 2 -- "$megakernel" sketch top "$work/a" --candidate 9-5
+  expect 2 'Only one' -- "$megakernel" sketch merge - - -o "$work/b"
+  expect 2 -- "$megakernel" sketch build --control - --ring x -o y --width 0
+  expect 0 -- "$megakernel" sketch top --help
 }
 
 declare -F "case_$name" >/dev/null || { echo "no case $name"; exit 99; }

@@ -1,0 +1,67 @@
+module;
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+export module megakernel.sketch:hash;
+
+/// The hash of SPEC 5, which the byte form names: two sketches can be merged only when it agrees.
+export namespace megakernel {
+
+/// Row r hashes `key XOR (r * sketch_seed mod 2^64)`.
+inline constexpr std::uint64_t sketch_seed = 0x9E37'79B9'7F4A'7C15;
+
+/// Sebastiano Vigna's splitmix64, one step from state `x`.
+[[nodiscard]] constexpr std::uint64_t splitmix64(std::uint64_t x) noexcept {
+  x += 0x9E37'79B9'7F4A'7C15;
+  x = (x ^ x >> 30) * 0xBF58'476D'1CE4'E5B9;
+  x = (x ^ x >> 27) * 0x94D0'49BB'1331'11EB;
+  return x ^ x >> 31;
+}
+
+namespace detail {
+
+/// `x mod width` for a width that is known long before x, without a division.
+///
+/// A power of two is a mask. For any other width w, m = floor(2^64 / w), which is less than 2^64
+/// as w > 1; then q = floor(x m / 2^64) is floor(x / w) or one less:
+///   x/w - x m / 2^64 = (x / 2^64) (2^64/w - m), and both factors are in [0, 1).
+/// So x - q w is in [0, 2w), never above x, and one conditional subtraction makes it exact.
+class modulus {
+ public:
+  /// Modulo one.
+  constexpr modulus() noexcept = default;
+  /// `width` is not 0.
+  constexpr explicit modulus(std::uint64_t width) noexcept
+      : width_(width), reciprocal_(std::has_single_bit(width) ? 0 : ~std::uint64_t{0} / width) {}
+
+  [[nodiscard]] constexpr std::uint64_t width() const noexcept { return width_; }
+  [[nodiscard]] constexpr bool masks() const noexcept { return reciprocal_ == 0; }
+
+  /// Where masks().
+  [[nodiscard]] constexpr std::uint64_t by_mask(std::uint64_t x) const noexcept {
+    return x & (width_ - 1);
+  }
+  /// Where not masks().
+  [[nodiscard]] constexpr std::uint64_t by_reciprocal(std::uint64_t x) const noexcept {
+    const auto quotient =
+        static_cast<std::uint64_t>(static_cast<unsigned __int128>(x) * reciprocal_ >> 64);
+    const std::uint64_t rest = x - quotient * width_;
+    // Below the width the difference wraps and is the larger of the two.
+    return std::min(rest, rest - width_);
+  }
+  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t x) const noexcept {
+    return masks() ? by_mask(x) : by_reciprocal(x);
+  }
+
+ private:
+  std::uint64_t width_ = 1;
+  std::uint64_t reciprocal_ = 0;
+};
+
+static_assert(modulus(1)(~0ull) == 0 && modulus(2)(~0ull) == 1 && modulus(3)(~0ull) == 0);
+static_assert(modulus(~0ull)(~0ull) == 0 && modulus(~0ull)(~0ull - 1) == ~0ull - 1);
+static_assert(modulus((1ull << 63) + 1)(~0ull) == (1ull << 63) - 2);
+static_assert(splitmix64(0) == 0xE220'A839'7B1D'CDAF);
+
+}  // namespace detail
+}  // namespace megakernel

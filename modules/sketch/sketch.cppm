@@ -1,0 +1,7 @@
+/// Compact, mergeable summaries of telemetry (SPEC 5).
+export module megakernel.sketch;
+export import :hash;              // key -> bucket, without a division
+export import :count_min;         // the sketch, its shape and its error bounds
+export import :telemetry_sketch;  // five of them over one decoded ring
+export import :heavy_hitters;     // which of the keys seen count most
+export import :bytes;             // sketches as bytes that travel

@@ -1,0 +1,35 @@
+module;
+#include <cstddef>
+#include <optional>
+#include <string>
+export module megakernel.tool:recommend;
+import megakernel;
+import :output;
+
+/// A launch recommendation and its reasons, for a person and for a program.
+export namespace megakernel::tool {
+
+/// What was asked and what came of it. The outcome is a recommendation.
+struct launch_advice {
+  explanation why;
+  std::optional<launch_topology> previous{};
+};
+
+/// `"Launch 16 workgroups of 64 lanes, DenseFrontier, interpreted."`
+[[nodiscard]] std::string headline(const launch_recommendation& launch);
+
+struct advice_table_options {
+  std::size_t width = 100;
+  bool colour = false;
+};
+
+/// The launch in numbers, then why each is what it is.
+void render_advice_table(const launch_advice& advice, const advice_table_options& options,
+                         output& to);
+
+/// `{"schema": "megakernel.recommend", "version": 1, "recommendation", "request",
+/// "previous_topology", "reasons": [{"about", "rule", "numbers", "sentence"}]}`; the request is the
+/// one decided on, with what was inferred.
+void render_advice_json(const launch_advice& advice, output& to);
+
+}  // namespace megakernel::tool

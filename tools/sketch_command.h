@@ -1,0 +1,6 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+/// Adds `megakernel sketch` and its subcommands, which set the exit status.
+void add_sketch(CLI::App& app, int& exit_code);
