@@ -9,9 +9,7 @@
 #include <cstdint>
 #include <expected>
 #include <optional>
-#include <source_location>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -25,11 +23,6 @@ namespace {
 
 using namespace props;
 namespace mk = megakernel;
-
-/// RC_ASSERT without its bookkeeping, which would count as blocks left behind.
-void expect(bool holds, std::source_location at = std::source_location::current()) {
-  if (!holds) RC_FAIL("line " + std::to_string(at.line()));
-}
 
 std::span<const std::byte> view(const bytes& b) { return std::as_bytes(std::span(b)); }
 
@@ -196,23 +189,18 @@ std::uint64_t fails_cleanly(Attempt attempt) {
   }
 }
 
-template <class T>
-mk::error_code code_only(const mk::result<T>& r) {
-  return r ? mk::error_code{} : r.error().code;
-}
-
 bool encoders() {
   return rc::check("an encoder without memory says so", [] {
     const auto slots = *between<std::uint32_t>(1, 64);
     const std::array<mk::work_item, 1> items{};
     const auto listed =
         opcodes(*rc::gen::nonEmpty(rc::gen::container<std::vector<std::uint32_t>>(any_word())));
-    expect(fails_cleanly([] { return code_only(mk::encode_control({})); }) == 1u);
-    expect(fails_cleanly([=] { return code_only(mk::encode_ring(slots)); }) == 1u);
-    expect(fails_cleanly([=] { return code_only(mk::encode_debug_log(slots)); }) == 1u);
-    expect(fails_cleanly([=] { return code_only(mk::encode_io_queue(slots)); }) == 1u);
-    expect(fails_cleanly([&] { return code_only(mk::encode_work_items(slots, 0, items)); }) == 1u);
-    expect(fails_cleanly([&] { return code_only(mk::window_opcodes::of(listed)); }) == 3u);
+    expect(fails_cleanly([] { return code_of(mk::encode_control({})); }) == 1u);
+    expect(fails_cleanly([=] { return code_of(mk::encode_ring(slots)); }) == 1u);
+    expect(fails_cleanly([=] { return code_of(mk::encode_debug_log(slots)); }) == 1u);
+    expect(fails_cleanly([=] { return code_of(mk::encode_io_queue(slots)); }) == 1u);
+    expect(fails_cleanly([&] { return code_of(mk::encode_work_items(slots, 0, items)); }) == 1u);
+    expect(fails_cleanly([&] { return code_of(mk::window_opcodes::of(listed)); }) == 3u);
     const auto refused_bytes = [&] {
       const heap::tripwire trip(0);
       return mk::encode_ring(slots);
@@ -304,7 +292,7 @@ bool trackers() {
       mk::error_code code{};
       {
         const heap::tripwire trip(nth);
-        code = code_only(look(tracker, 5));
+        code = code_of(look(tracker, 5));
       }
       failed = code != mk::error_code{};
       if (failed) {

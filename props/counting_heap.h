@@ -2,11 +2,24 @@
 // program: it defines the replaceable allocation functions.
 #pragma once
 
+#include <rapidcheck.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
 #include <new>
+#include <source_location>
+#include <string>
+
+namespace props {
+
+/// RC_ASSERT without its bookkeeping, which would count as blocks left behind.
+inline void expect(bool holds, std::source_location at = std::source_location::current()) {
+  if (!holds) RC_FAIL("line " + std::to_string(at.line()));
+}
+
+}  // namespace props
 
 namespace props::heap {
 

@@ -9,52 +9,29 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <functional>
 #include <iostream>
-#include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "counting_heap.h"
-#include "support.h"
+
+#include "error_tables.h"
 
 import megakernel;
 
 namespace {
 
 using namespace props;
+using namespace props::errors;
 namespace mk = megakernel;
 using code = mk::error_code;
 using enum mk::error_code;
 using mk::buffer;
-
-/// The refusal of a call; nothing where it was not refused.
-using refusal = std::optional<mk::error>;
-
-template <class T>
-refusal of(const mk::result<T>& r) {
-  return r ? std::nullopt : refusal(r.error());
-}
-
-constexpr std::array<std::byte, 2048> zeros{};
-std::span<const std::byte> some(std::size_t count) { return std::span(zeros).first(count); }
-
-/// Writable words, and the publisher or queue over them.
-struct words {
-  std::vector<std::uint32_t> all;
-  explicit words(std::size_t count) : all(count) {}
-  words& set(std::size_t at, std::uint32_t value) {
-    all[at] = value;
-    return *this;
-  }
-  mk::ring_publisher ring() { return mk::ring_publisher::over(writable(all)).value(); }
-  mk::io_queue queue() { return mk::io_queue::over(writable(all)).value(); }
-  std::span<const std::byte> view() const { return std::as_bytes(std::span(all)); }
-};
 
 mk::ring_telemetry snapshot(std::uint32_t done, std::size_t slots) {
   mk::ring_telemetry telemetry;
@@ -90,11 +67,6 @@ struct reservation {
   }
   [[nodiscard]] bool there() const { return at != MAP_FAILED; }
   [[nodiscard]] std::span<std::byte> bytes() const { return {static_cast<std::byte*>(at), size}; }
-};
-
-struct provoker {
-  mk::error wanted;
-  std::function<refusal()> call;
 };
 
 /// Zero words to take arguments from.
@@ -232,23 +204,54 @@ constexpr bool sanitized =
     false;
 #endif
 
+/// The sentence is whole and says what is special about this refusal, mostly the value found.
 void expect_sentence(const mk::error& e) {
   const mk::error_message rendered = e.message();
   const std::string_view text = rendered.text();
   RC_ASSERT(text.size() > 20u);
   RC_ASSERT(text.back() == '.');
   RC_ASSERT(text.find_first_of("{}") == std::string_view::npos);
-  RC_ASSERT(text.find(std::to_string(e.code == control_missing_word ? e.index : e.found)) !=
-            std::string_view::npos);
+  const auto says = [text](std::uint64_t number) { return text.contains(std::to_string(number)); };
+  RC_ASSERT(text.contains(e.subject()));
+  switch (e.code) {
+    case control_missing_word:
+      RC_ASSERT(says(e.index));
+      break;
+    case sketch_accuracy_invalid:  // what was found are the bits of a double
+      RC_ASSERT(text.contains("epsilon") && text.contains("delta"));
+      break;
+    case sketch_bytes_foreign:  // nothing was found
+      RC_ASSERT(text.contains("mark of a sketch"));
+      break;
+    case limit_zero:  // always found to be zero
+      RC_ASSERT(text.contains("is 0"));
+      break;
+    case policy_out_of_range:
+      RC_ASSERT(text.contains(e.found < e.bound ? "at least " : "at most "));
+      RC_ASSERT(says(e.bound));
+      [[fallthrough]];
+    default:
+      RC_ASSERT(says(e.found));
+  }
+}
+
+/// Codes whose index numbers something with a name.
+bool has_subject(code c) { return c == limit_zero || c == policy_out_of_range; }
+
+std::vector<provoker> all_provokers() {
+  std::vector<provoker> all;
+  for (const auto table : {decoder_provokers, encoder_provokers, sketch_provokers,
+                           sketch_byte_provokers, scaling_provokers}) {
+    for (provoker& p : table()) all.push_back(std::move(p));
+  }
+  return all;
 }
 
 bool every_code() {
   return rc::check("every error code is reached, with its buffer, index, found value and bound",
                    [] {
                      const reservation ring;
-                     auto table = decoder_provokers();
-                     const auto more = encoder_provokers();
-                     table.insert(table.end(), more.begin(), more.end());
+                     auto table = all_provokers();
                      std::set<code> reached;
                      if (ring.there()) {
                        const auto large = large_ring_provokers(ring);
@@ -259,14 +262,15 @@ bool every_code() {
                        reached.insert(ring_too_large);
                      }
                      for (const provoker& p : table) {
-                       const refusal got = p.call();
                        RC_LOG() << "provoking " << mk::name(p.wanted.code) << '\n';
+                       const refusal got = p.call();
                        RC_ASSERT(got.has_value());
                        RC_ASSERT(mk::name(got->code) == mk::name(p.wanted.code));
                        RC_ASSERT((got->buffer == p.wanted.buffer));
                        RC_ASSERT(got->index == p.wanted.index);
                        RC_ASSERT(got->found == p.wanted.found);
                        RC_ASSERT(got->bound == p.wanted.bound);
+                       RC_ASSERT(got->subject().empty() != has_subject(got->code));
                        expect_sentence(*got);
                        reached.insert(got->code);
                      }
@@ -293,7 +297,8 @@ bool names() {
     RC_ASSERT(mk::name(code(other)) == "unknown_error");
     RC_ASSERT(mk::error{.code = code(other)}.message().text().back() == '.');
     RC_ASSERT(mk::name(buffer::none).empty());
-    for (const buffer b : {buffer::control, buffer::ring, buffer::debug_log, buffer::io_queue})
+    for (const buffer b :
+         {buffer::control, buffer::ring, buffer::debug_log, buffer::io_queue, buffer::sketch})
       RC_ASSERT(seen.insert(mk::name(b)).second);
     RC_ASSERT(mk::name(buffer{99}).empty());
   });

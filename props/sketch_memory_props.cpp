@@ -4,9 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <source_location>
 #include <span>
-#include <string>
 
 #include "counting_heap.h"
 
@@ -19,11 +17,6 @@ namespace {
 using namespace props;
 using namespace props::sketch;
 namespace mk = megakernel;
-
-/// RC_ASSERT without its bookkeeping, which would count as blocks left behind.
-void expect(bool holds, std::source_location at = std::source_location::current()) {
-  if (!holds) RC_FAIL("line " + std::to_string(at.line()));
-}
 
 bool steady() {
   return rc::check("assigning, adding, merging and clearing allocate nothing the second time", [] {
@@ -73,11 +66,6 @@ u64 fails_cleanly(Attempt attempt) {
   }
 }
 
-template <class T>
-code code_only(const mk::result<T>& r) {
-  return r ? code{} : r.error().code;
-}
-
 bool without_memory() {
   return rc::check("without memory each call says so, leaks nothing and changes nothing", [] {
     dice d(*uniform<u64>());
@@ -86,13 +74,13 @@ bool without_memory() {
     must(full.assign(ring));
     const auto bytes = must(mk::write_sketch(full));
     const std::span<const std::byte> view{bytes.data(), bytes.size()};
-    expect(fails_cleanly([] { return code_only(mk::count_min_sketch::of_shape(3, 7)); }) == 1);
-    expect(fails_cleanly([] { return code_only(mk::telemetry_sketch::of_shape(3, 7)); }) == 5);
-    expect(fails_cleanly([&] { return code_only(full.copy()); }) == 5);
-    expect(fails_cleanly([&] { return code_only(full.tenant().copy()); }) == 1);
-    expect(fails_cleanly([&] { return code_only(mk::write_sketch(full)); }) == 1);
-    expect(fails_cleanly([&] { return code_only(mk::write_sketch(full.status())); }) == 1);
-    expect(fails_cleanly([&] { return code_only(mk::read_telemetry_sketch(view)); }) == 5);
+    expect(fails_cleanly([] { return code_of(mk::count_min_sketch::of_shape(3, 7)); }) == 1);
+    expect(fails_cleanly([] { return code_of(mk::telemetry_sketch::of_shape(3, 7)); }) == 5);
+    expect(fails_cleanly([&] { return code_of(full.copy()); }) == 5);
+    expect(fails_cleanly([&] { return code_of(full.tenant().copy()); }) == 1);
+    expect(fails_cleanly([&] { return code_of(mk::write_sketch(full)); }) == 1);
+    expect(fails_cleanly([&] { return code_of(mk::write_sketch(full.status())); }) == 1);
+    expect(fails_cleanly([&] { return code_of(mk::read_telemetry_sketch(view)); }) == 5);
 
     const auto kept = must(full.copy());
     for (u64 nth = 0; nth < 5; ++nth) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -28,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "numbers.h"
 #include "sketch_command.h"
 
 import megakernel;
@@ -57,21 +57,6 @@ int finish(output& to, int code) {
   complain(fmt::format("The output could not be written: {}.", std::strerror(failure)));
   return unusable;
 }
-
-/// Decimal, or hexadecimal after 0x. CLI11 would take 010 for eight.
-template <class T>
-std::optional<T> parse_number(std::string_view text) {
-  const bool hex = text.starts_with("0x") || text.starts_with("0X");
-  if (hex) text.remove_prefix(2);
-  T value = 0;
-  const char* const end = std::to_address(text.end());
-  const auto [at, problem] =
-      std::from_chars(std::to_address(text.begin()), end, value, hex ? 16 : 10);
-  if (problem != std::errc{} || at != end) return std::nullopt;
-  return value;
-}
-
-std::optional<word> parse_word(std::string_view text) { return parse_number<word>(text); }
 
 struct inspect_options {
   std::array<std::string, sources> files;
@@ -108,7 +93,7 @@ class inspect_command {
       if (!load(static_cast<source>(i))) return unusable;
     }
     for (const std::string& text : options_.window_opcodes)
-      opcodes_.push_back(opcode{*parse_word(text)});  // the command line has checked it
+      opcodes_.push_back(opcode{*parse_number<word>(text)});  // the command line has checked it
     const auto found = inspect(given());
     if (!found) {
       complain(file(found.error().from), found.error().why.message().text());
@@ -222,8 +207,9 @@ void add_inspect(CLI::App& app, int& exit_code) {
       ->take_all()
       ->expected(1)
       ->check([](const std::string& text) {
-        return parse_word(text) ? std::string()
-                                : std::string("An opcode is a number from 0 to 4294967295.");
+        return parse_number<word>(text)
+                   ? std::string()
+                   : std::string("An opcode is a number from 0 to 4294967295.");
       });
   command.add_option("--format", options->format, "How to say it")
       ->check(CLI::IsMember({"table", "json", "csv"}))
@@ -321,7 +307,7 @@ class recommend_command {
     if (!ring) return false;
     std::vector<opcode> opcodes;
     for (const std::string& text : options_.window_opcodes)
-      opcodes.push_back(opcode{*parse_word(text)});  // the command line has checked it
+      opcodes.push_back(opcode{*parse_number<word>(text)});  // the command line has checked it
     const auto refused = [&](const megakernel::error& why) {
       complain(why.buffer == megakernel::buffer::ring ? options_.ring : options_.control,
                why.message().text());
@@ -381,7 +367,16 @@ void add_recommend(CLI::App& app, int& exit_code) {
     using value = std::remove_cvref_t<decltype(*std::optional(to))>;
     return command
         .add_option_function<std::string>(
-            option, [&to](const std::string& text) { to = *parse_number<value>(text); }, help)
+            option,
+            [&to](const std::string& text) {
+              const auto given = parse_number<value>(text);  // the check below has passed
+              if constexpr (std::is_same_v<T, value>) {
+                to = *given;
+              } else {
+                to = given;
+              }
+            },
+            help)
         ->check([](const std::string& text) {
           return parse_number<value>(text) ? std::string()
                                            : fmt::format("A number from 0 to {} is needed.",
@@ -449,8 +444,9 @@ void add_recommend(CLI::App& app, int& exit_code) {
       ->expected(1)
       ->needs(control)
       ->check([](const std::string& text) {
-        return parse_word(text) ? std::string()
-                                : std::string("An opcode is a number from 0 to 4294967295.");
+        return parse_number<word>(text)
+                   ? std::string()
+                   : std::string("An opcode is a number from 0 to 4294967295.");
       })
       ->group("Dumps");
   command

@@ -32,7 +32,7 @@ std::string memory(const launch_recommendation& launch) {
 }
 
 std::string slots(const launch_recommendation& launch) {
-  const std::string all = grouped(launch.geometry.slot_count);
+  std::string all = grouped(launch.geometry.slot_count);
   if (launch.slots_short == 0) return all;
   return fmt::format("{}, {} too few", all, grouped(launch.slots_short));
 }

@@ -1,5 +1,7 @@
 #include "sketch_command.h"
 
+#include "numbers.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -49,22 +51,12 @@ std::unexpected<std::string> about(std::string_view file, const megakernel::erro
   return about(file, why.message().text());
 }
 
-/// Decimal, or hexadecimal after 0x.
-std::optional<word> parse_word(std::string_view text) {
-  const bool hex = text.starts_with("0x") || text.starts_with("0X");
-  if (hex) text.remove_prefix(2);
-  word value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [at, problem] = std::from_chars(text.data(), end, value, hex ? 16 : 10);
-  if (problem != std::errc{} || at != end) return std::nullopt;
-  return value;
-}
-
 /// `N` or `FIRST-LAST`.
 std::optional<std::pair<word, word>> parse_range(std::string_view text) {
   const std::size_t dash = text.find('-');
-  const auto first = parse_word(text.substr(0, dash));
-  const auto last = dash == std::string_view::npos ? first : parse_word(text.substr(dash + 1));
+  const auto first = parse_number<word>(text.substr(0, dash));
+  const auto last =
+      dash == std::string_view::npos ? first : parse_number<word>(text.substr(dash + 1));
   constexpr word most = 1u << 24;
   if (!first || !last || *first > *last || *last - *first >= most) return std::nullopt;
   return std::pair(*first, *last);
@@ -328,7 +320,7 @@ void add_sketch(CLI::App& app, int& exit_code) {
             option,
             [options, what](const std::vector<std::string>& texts) {
               for (const std::string& text : texts)
-                options->keys.push_back({.what = what, .key = *parse_word(text)});
+                options->keys.push_back({.what = what, .key = *parse_number<word>(text)});
             },
             help)
         ->type_name("N")
@@ -336,8 +328,8 @@ void add_sketch(CLI::App& app, int& exit_code) {
         ->expected(1)
         ->allow_extra_args(false)
         ->check([](const std::string& text) {
-          return parse_word(text) ? std::string()
-                                  : std::string("A key is a number from 0 to 4294967295.");
+          return parse_number<word>(text) ? std::string()
+                                          : std::string("A key is a number from 0 to 4294967295.");
         });
   };
   key("--opcode", sketch_of::opcode, "Slots of an opcode, decimal or 0x...");

@@ -3,7 +3,6 @@ module;
 #include <array>
 #include <charconv>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string_view>
 module megakernel.protocol;
@@ -230,8 +229,9 @@ constexpr description describe(error_code code) noexcept {
               "Count-Min sketch, 2 those of a ring's telemetry. Read it as what it is."};
     case sketch_hash_unknown:
       return {"sketch_hash_unknown",
-              "The sketch was made with another hash function or with seed {found} instead of "
-              "{bound}, so its counters mean nothing here. Build it with this library's hash."};
+              "The sketch's hash is not splitmix64 with seed {bound}; it names seed {found}. Its "
+              "counters "
+              "mean nothing here: build it with this library's hash."};
     case sketch_checksum_mismatch:
       return {"sketch_checksum_mismatch",
               "The sketch's bytes have the checksum {found}, but {bound} was written with them. "
@@ -330,7 +330,7 @@ error_message error::message() const noexcept {
   const auto append = [&out](std::string_view text) {
     const std::size_t room = out.text_.size() - out.size_;
     const std::size_t taken = std::min(text.size(), room);
-    std::memcpy(out.text_.data() + out.size_, text.data(), taken);
+    std::copy_n(text.data(), taken, out.text_.data() + out.size_);
     out.size_ += taken;
   };
   const auto append_number = [&append](std::uint64_t value) {

@@ -73,7 +73,7 @@ class decider {
   constexpr void note(rule by, Numbers... numbers) const noexcept {
     recorder_.note(by, static_cast<std::uint64_t>(numbers)...);
   }
-  constexpr std::unexpected<error> refuse(const error& why) const noexcept {
+  [[nodiscard]] constexpr std::unexpected<error> refuse(const error& why) const noexcept {
     note(rule::refused);
     return std::unexpected(why);
   }
@@ -127,7 +127,7 @@ class decider {
   }
 
   /// What the numbers alone say.
-  constexpr launch_topology raw_topology() const noexcept {
+  [[nodiscard]] constexpr launch_topology raw_topology() const noexcept {
     using enum launch_topology;
     const std::uint32_t density = request_.frontier_density_bps;
     if (request_.queue_len == 0) {
@@ -163,7 +163,7 @@ class decider {
 
   /// `raw`, or the previous topology where the numbers are within its margin. Conditions are
   /// combined without branches: which of them holds is hard to predict near a threshold.
-  constexpr launch_topology hold(launch_topology raw) const noexcept {
+  [[nodiscard]] constexpr launch_topology hold(launch_topology raw) const noexcept {
     using enum launch_topology;
     const launch_topology before = previous_.value_or(raw);
     const std::uint32_t density = request_.frontier_density_bps;
@@ -211,7 +211,7 @@ class decider {
   }
 
   /// The requested worker groups, fewer where the topology calls for it.
-  constexpr std::uint32_t scaled_workers() const noexcept {
+  [[nodiscard]] constexpr std::uint32_t scaled_workers() const noexcept {
     using enum launch_topology;
     const std::uint32_t groups = request_.requested_worker_groups;
     const std::uint32_t pressure_bps = request_.memory_pressure_bps;
@@ -240,7 +240,7 @@ class decider {
   }
 
   /// Within the adapter's dimension; as many as suit the adapter when none are asked for.
-  constexpr std::uint32_t worker_groups(std::uint32_t wanted) const noexcept {
+  [[nodiscard]] constexpr std::uint32_t worker_groups(std::uint32_t wanted) const noexcept {
     const std::uint32_t most = request_.limits.max_compute_workgroups_per_dimension;
     const std::uint32_t invocations = request_.limits.max_compute_invocations_per_workgroup;
     if (wanted == 0) {
@@ -252,7 +252,7 @@ class decider {
     return std::min(wanted, most);
   }
 
-  constexpr launch_geometry geometry(std::uint32_t groups) const noexcept {
+  [[nodiscard]] constexpr launch_geometry geometry(std::uint32_t groups) const noexcept {
     const std::uint32_t queue = request_.queue_len;
     const launch_geometry g =
         geometry_of(queue, groups, request_.limits.max_workgroup_size_x, policy_.sizing);
@@ -286,7 +286,7 @@ class decider {
     }
   }
 
-  constexpr queue_pressure pressure(std::uint32_t lanes) const noexcept {
+  [[nodiscard]] constexpr queue_pressure pressure(std::uint32_t lanes) const noexcept {
     using enum queue_pressure;
     const std::uint32_t queue = request_.queue_len;
     if (queue == 0) {
@@ -309,7 +309,7 @@ class decider {
     return light;
   }
 
-  constexpr result<std::uint32_t> hit_capacity() const noexcept {
+  [[nodiscard]] constexpr result<std::uint32_t> hit_capacity() const noexcept {
     if (request_.requested_hit_capacity != 0) {
       note(rule::hits_requested, request_.requested_hit_capacity);
       return request_.requested_hit_capacity;
@@ -339,7 +339,7 @@ class decider {
     return hits;
   }
 
-  constexpr result<std::uint64_t> peak_bytes(std::uint32_t hits) const noexcept {
+  [[nodiscard]] constexpr result<std::uint64_t> peak_bytes(std::uint32_t hits) const noexcept {
     const std::uint64_t resident = request_.resident_device_bytes;
     const std::uint64_t budget = request_.device_memory_budget_bytes;
     const std::uint64_t scratch = std::uint64_t{hits} * policy_.scratch_bytes_per_hit;
@@ -359,7 +359,7 @@ class decider {
     return peak;
   }
 
-  constexpr execution_mode mode() const noexcept {
+  [[nodiscard]] constexpr execution_mode mode() const noexcept {
     const std::uint32_t queue = request_.queue_len;
     if (queue >= policy_.jit_queue_len_threshold) {
       note(rule::jit_long_queue, queue, policy_.jit_queue_len_threshold);
@@ -372,7 +372,7 @@ class decider {
     return execution_mode::jit;
   }
 
-  constexpr bool ages() const noexcept {
+  [[nodiscard]] constexpr bool ages() const noexcept {
     if (request_.requeue_count > 0) {
       note(rule::age_requeued, request_.requeue_count);
       return true;
