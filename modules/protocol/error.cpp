@@ -330,7 +330,7 @@ error_message error::message() const noexcept {
   const auto append = [&out](std::string_view text) {
     const std::size_t room = out.text_.size() - out.size_;
     const std::size_t taken = std::min(text.size(), room);
-    std::copy_n(text.data(), taken, out.text_.data() + out.size_);
+    std::ranges::copy(text.substr(0, taken), out.text_.data() + out.size_);
     out.size_ += taken;
   };
   const auto append_number = [&append](std::uint64_t value) {
