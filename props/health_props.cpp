@@ -264,6 +264,23 @@ bool upper_half() {
   });
 }
 
+bool torn_halves() {
+  return rc::check("a low half that wrapped before the upper one moved is progress", [] {
+    const auto upper = *between<std::uint32_t>(1, 0xFFFFFFFD);
+    const auto first = *between<std::uint32_t>(0xFFFFFF00, 0xFFFFFFFE);
+    const auto second = *between<std::uint32_t>(0, 0xFF);
+    kernel_memory m;
+    m.heartbeat(1).done(first).set(149, upper);
+    mk::health_tracker tracker;
+    const auto before = look(tracker, m, 0).done;
+    const auto torn = look(tracker, m.done(second), 1);
+    RC_ASSERT(torn.done_delta == std::uint64_t{second} + 0x100000000 - first);
+    const auto whole = look(tracker, m.set(149, upper + 1), 2);
+    RC_ASSERT(whole.done == torn.done);
+    RC_ASSERT(whole.done == before + torn.done_delta);
+  });
+}
+
 bool names() {
   return rc::check("verdicts have names", [] {
     RC_ASSERT(mk::name(watching) == "watching");
@@ -291,6 +308,7 @@ int main() {
   ok &= patience();
   ok &= extension();
   ok &= upper_half();
+  ok &= torn_halves();
   ok &= names();
   return ok ? 0 : 1;
 }

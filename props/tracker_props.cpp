@@ -113,8 +113,12 @@ class model {
     const std::uint32_t low = m.control[1];
     if (m.control[141] == 1 && m.control[149] != 0) {
       const std::uint64_t whole = std::uint64_t{m.control[149]} << 32 | low;
-      if (seen_ && whole < done_) return std::nullopt;
-      return whole;
+      if (!seen_ || whole >= done_) return whole;
+      // The low half may have been read wrapped, before the high half moved.
+      const std::uint64_t wrap = 4'294'967'296;
+      if (whole > 0xFFFFFFFFFFFFFFFF - wrap || whole + wrap < done_) return std::nullopt;
+      if (whole + wrap - done_ > 0x7FFFFFFF) return std::nullopt;
+      return whole + wrap;
     }
     if (!seen_) return low;
     const std::uint32_t step = low - static_cast<std::uint32_t>(done_);

@@ -90,8 +90,12 @@ result<std::uint64_t> health_tracker::extend(const control_snapshot& control) co
   const word low = control.done_count();
   if (const auto report = control.report(); report && report->done_count_high != 0) {
     const std::uint64_t whole = std::uint64_t{report->done_count_high} << 32 | low;
-    if (looks_ != 0 && whole < done_) return regressed(whole, done_);
-    return whole;
+    if (looks_ == 0 || whole >= done_) return whole;
+    // The halves are two words: the low one can be seen wrapped before the high one has moved.
+    std::uint64_t carried = 0;
+    const bool overflows = __builtin_add_overflow(whole, std::uint64_t{1} << 32, &carried);
+    if (overflows || carried - done_ >= 1u << 31) return regressed(whole, done_);
+    return carried;
   }
   if (looks_ == 0) return low;
   const word step = low - static_cast<word>(done_);

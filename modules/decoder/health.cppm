@@ -68,8 +68,9 @@ struct health_report {
 
 /// Follows one ring over many snapshots. [ours]
 ///
-/// The wrapping done count is extended to 64 bits, from DONE_COUNT_HIGH where it is reported, else
-/// by taking a step of less than 2^31 as progress: look at least that often. A slot counts as
+/// The wrapping done count is extended to 64 bits, from DONE_COUNT_HIGH where it is reported, also
+/// when its halves were read torn, else by taking a step of less than 2^31 as progress: look at
+/// least that often. A slot counts as
 /// unchanged when a 32-bit hash of its first seven words is; work that was drained and published
 /// again with equal words between two looks cannot be told from work that never moved.
 class health_tracker {
