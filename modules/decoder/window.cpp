@@ -34,7 +34,7 @@ result<window_opcodes> window_opcodes::of(std::span<const opcode> list) noexcept
   prepared.sorted_.set_size(count);
 
   const unsigned home_bits = table_bits(count * 16, 10, 20);
-  const unsigned rank_bits = table_bits(count * 4, 4, 31);
+  const unsigned rank_bits = table_bits(count * 4, 4, 32);
   prepared.home_shift_ = 32 - home_bits;
   prepared.rank_shift_ = 32 - rank_bits;
   if (auto sized = prepared.home_.resize_for_overwrite(std::size_t{1} << home_bits); !sized)
