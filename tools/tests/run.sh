@@ -354,7 +354,7 @@ case_closed_pipe() {
 }
 case_no_memory() {
   # Address space of a sanitizer is beyond any such limit.
-  if grep -qa __asan_init "$megakernel"; then exit 77; fi
+  if grep -qaE '__(asan|tsan|msan)_init' "$megakernel"; then exit 77; fi
   truncate -s 512M "$work/ring"
   expect 1 'no memory' -- bash -c "ulimit -v 200000; exec \"\$@\"" sh "$megakernel" inspect \
     --control "$samples/idle/control.bin" --ring "$work/ring"
