@@ -40,7 +40,8 @@ window_opcodes window_list() {
 }
 using clock = std::chrono::steady_clock;
 
-std::uint64_t sink = 0;
+/// Volatile, so that no reading is left out.
+volatile std::uint64_t sink = 0;
 
 struct quantiles {
   double low, median, high;
@@ -141,15 +142,15 @@ void decode_claims(std::uint32_t slots, int rounds) {
   };
 
   contest all(slots);
-  all.add("read, portable", [&] { sink += ceilings::read_portable(bytes(mixed)); });
+  all.add("read, portable", [&] { sink = ceilings::read_portable(bytes(mixed)); });
   all.add("write, memset", [&] { ceilings::write_memset(output); });
 #if defined(__x86_64__)
   all.add("write, streaming", [&] { ceilings::write_streaming(output); });
   if (__builtin_cpu_supports("avx2"))
-    all.add("read, avx2, prefetch", [&] { sink += ceilings::read_avx2<8192>(bytes(mixed)); });
+    all.add("read, avx2, prefetch", [&] { sink = ceilings::read_avx2<8192>(bytes(mixed)); });
   if (__builtin_cpu_supports("avx512f")) {
-    all.add("read, avx512", [&] { sink += ceilings::read_avx512<0>(bytes(mixed)); });
-    all.add("read, avx512, prefetch", [&] { sink += ceilings::read_avx512<8192>(bytes(mixed)); });
+    all.add("read, avx512", [&] { sink = ceilings::read_avx512<0>(bytes(mixed)); });
+    all.add("read, avx512, prefetch", [&] { sink = ceilings::read_avx512<8192>(bytes(mixed)); });
   }
 #endif
   all.add("summary", [&] { decode(summary, mixed); });
@@ -201,5 +202,5 @@ int main(int argc, char** argv) {
   for (const std::uint32_t slots : sizes) decode_claims(slots, rounds);
   fmt::print("\n{}\n", missed == 0 ? "Every claim is met." : fmt::format("{} missed.", missed));
   std::fflush(stdout);
-  return sink == 1 || missed == 0 ? 0 : 1;
+  return missed == 0 ? 0 : 1;
 }
