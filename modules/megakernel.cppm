@@ -4,3 +4,4 @@ export import megakernel.protocol;  // the wire: ABI, errors, encoders, publishe
 export import megakernel.decoder;   // what is read back: telemetry, windows, health
 export import megakernel.sketch;    // what is kept of it: mergeable counts
 export import megakernel.scaling;   // what it says of the next launch: its size, and why
+export import megakernel.runtime;   // the system in motion: buffers, producers, lanes, snapshots

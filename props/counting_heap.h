@@ -4,6 +4,7 @@
 
 #include <rapidcheck.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -25,11 +26,12 @@ namespace props::heap {
 
 inline constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
 
+/// Of all threads.
 struct counters {
-  std::uint64_t allocations = 0;  ///< attempts, refused ones too
-  std::int64_t live = 0;          ///< blocks
-  std::uint64_t fail_at = never;  ///< the attempt that fails, counted as `allocations` is
-  bool from_then_on = false;      ///< and all after it
+  std::atomic<std::uint64_t> allocations = 0;  ///< attempts, refused ones too
+  std::atomic<std::int64_t> live = 0;          ///< blocks
+  std::atomic<std::uint64_t> fail_at = never;  ///< the attempt that fails, as `allocations` counts
+  std::atomic<bool> from_then_on = false;      ///< and all after it
 };
 inline counters state;
 
@@ -62,8 +64,8 @@ inline void release(void* block) noexcept {
 class tripwire {
  public:
   explicit tripwire(std::uint64_t nth, bool from_then_on = false) {
-    state.fail_at = nth == never ? never : state.allocations + nth;
     state.from_then_on = from_then_on;
+    state.fail_at = nth == never ? never : state.allocations + nth;
   }
   ~tripwire() { state.fail_at = never; }
   tripwire(const tripwire&) = delete;

@@ -226,6 +226,21 @@ void expect_sentence(const mk::error& e) {
     case limit_zero:  // always found to be zero
       RC_ASSERT(text.contains("is 0"));
       break;
+    case feed_closed:  // nothing to say but that
+      RC_ASSERT(text.contains("closed"));
+      break;
+    case already_launched:
+      RC_ASSERT(text.contains("launched already"));
+      break;
+    case resource_repeated:  // its number was found twice
+      RC_ASSERT(says(e.index));
+      break;
+    case ring_full:
+      RC_ASSERT(says(e.found) && says(e.bound));
+      break;
+    case deadline_passed:
+      RC_ASSERT(says(e.found) && (e.buffer != buffer::ring || says(e.index)));
+      break;
     case policy_out_of_range:
       RC_ASSERT(text.contains(e.found < e.bound ? "at least " : "at most "));
       RC_ASSERT(says(e.bound));
@@ -236,12 +251,12 @@ void expect_sentence(const mk::error& e) {
 }
 
 /// Codes whose index numbers something with a name.
-bool has_subject(code c) { return c == limit_zero || c == policy_out_of_range; }
+bool has_subject(code c) { return c == limit_zero || c == policy_out_of_range || c == ring_full; }
 
 std::vector<provoker> all_provokers() {
   std::vector<provoker> all;
   for (const auto table : {decoder_provokers, encoder_provokers, sketch_provokers,
-                           sketch_byte_provokers, scaling_provokers}) {
+                           sketch_byte_provokers, scaling_provokers, runtime_provokers}) {
     for (provoker& p : table()) all.push_back(std::move(p));
   }
   return all;

@@ -48,9 +48,10 @@ struct words {
   std::span<const std::byte> view() const { return std::as_bytes(std::span(all)); }
 };
 
-/// The refusals of sketches (SPEC 5) and of scaling (SPEC 6).
+/// The refusals of sketches (SPEC 5), of scaling (SPEC 6) and of the runtime (SPEC 7).
 std::vector<provoker> sketch_provokers();
 std::vector<provoker> sketch_byte_provokers();
 std::vector<provoker> scaling_provokers();
+std::vector<provoker> runtime_provokers();
 
 }  // namespace props::errors

@@ -25,6 +25,8 @@ using word = uint32_t;
 ///
 ///     empty -> published (host) -> claimed -> done | fault (device) -> published | empty (host)
 ///                                  claimed -> wait_io | yield | requeue -> claimed (device)
+///                                  claimed -> published (device), where the slot has become that
+///                                  of a tenant who may not run while a lane was claiming it
 ///
 /// The enumeration is open: a device can write any word. A value past `fault` is *unknown*, and
 /// the enumerator keeps the raw word.
@@ -135,6 +137,9 @@ inline constexpr word tenant_word = 2;
 inline constexpr word priority_word = 3;
 inline constexpr word argument_word = 4;
 inline constexpr word fault_code_word = 15;
+/// A slot parked in WAIT_IO keeps the number of its IO slot here, or that it has none yet. [ours]
+inline constexpr word io_link_word = 14;
+inline constexpr word no_io_slot = 0xFFFF'FFFFu;
 
 /// The slot as a device sees it.
 struct alignas(64) slot {
@@ -152,6 +157,7 @@ static_assert(offsetof(slot, priority) == priority_word * sizeof(word));
 static_assert(offsetof(slot, argument) == argument_word * sizeof(word));
 static_assert(argument_word + argument_words == slot_words);
 static_assert(fault_code_word == slot_words - 1);
+static_assert(io_link_word >= argument_word + 2, "LOAD_MISS has two arguments");
 static_assert(static_cast<word>(slot_status::empty) == 0, "zeroed memory is an empty ring");
 
 /// Control words (SPEC 2.3).

@@ -29,6 +29,8 @@ using abi::slot;
 using abi::argument_word;
 using abi::argument_words;
 using abi::fault_code_word;
+using abi::io_link_word;
+using abi::no_io_slot;
 using abi::opcode_word;
 using abi::priority_word;
 using abi::slot_bytes;

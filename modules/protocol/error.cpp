@@ -17,6 +17,23 @@ struct description {
   std::string_view sentence;
 };
 
+/// The sentence of `deadline_passed` where it is known what was waited for.
+constexpr std::string_view waited_for(buffer where) noexcept {
+  switch (where) {
+    case buffer::ring:
+      return "Slot {index} still had status {found} when the wait ended. Wait longer, or look why "
+             "it does not move: its tenant may have no mask or token, or its handler be slow.";
+    case buffer::control:
+      return "Control word {index} stood at {found} when the wait ended, not yet at {bound}. Wait "
+             "longer, or look whether the kernel still passes.";
+    case buffer::none:
+      return "{found} lanes had not left when the wait ended: they are inside handlers. Wait "
+             "longer, or find the slots that stay CLAIMED.";
+    default:
+      return {};
+  }
+}
+
 constexpr description describe(error_code code) noexcept {
   switch (code) {
     using enum error_code;
@@ -277,6 +294,44 @@ constexpr description describe(error_code code) noexcept {
       return {"policy_out_of_range",
               "The policy's {subject} is {found}, but must be {side} {bound}. Change it, or the "
               "parameter that bounds it."};
+    case slot_count_zero:
+      return {"slot_count_zero",
+              "A ring of {found} slots cannot take work. Give it at least {bound}."};
+    case ring_full:
+      return {"ring_full",
+              "There is no free run of {found} where this work goes: {bound} slots there are "
+              "{subject}, more than of any other kind. Wait with a deadline, publish less at a "
+              "time, or use a larger ring."};
+    case feed_closed:
+      return {"feed_closed",
+              "The feed was closed: the kernel is being drained or has stopped. Publish to a new "
+              "runtime."};
+    case deadline_passed:
+      return {"deadline_passed",
+              "The wait ended before what it was for. Wait longer, or look why it does not move."};
+    case worker_count_out_of_range:
+      return {"worker_count_out_of_range",
+              "{found} workers were asked for, but 1 to {bound} are possible. Use about as many as "
+              "there are cores."};
+    case already_launched:
+      return {"already_launched",
+              "This target has been launched already. Make a new one for another launch."};
+    case lanes_refused:
+      return {
+          "lanes_refused",
+          "The launch needs {found} threads, but the system started only {bound}. Use fewer, or "
+          "raise the limit on threads."};
+    case resource_repeated:
+      return {"resource_repeated",
+              "Resource {index} was added before. Give each resource a number of its own."};
+    case resource_unreadable:
+      return {"resource_unreadable",
+              "The file of resource {index} could not be opened as a regular file; the system's "
+              "error number is {found}. Check its path and permissions."};
+    case arena_out_of_range:
+      return {"arena_out_of_range",
+              "{found} bytes of resource {index} do not fit where they should go in an arena of "
+              "{bound} bytes. Make the arena larger, or place the resource lower."};
   }
   return {"unknown_error", "An error without a code was reported. Please report how you got it."};
 }
@@ -319,7 +374,12 @@ std::string_view error::subject() const noexcept {
                                                                "frontier_hysteresis_bps",
                                                                "memory_pressure_bps",
                                                                "memory_hysteresis_bps"};
+  // Of those that occupy a slot; then what has no status to tell it by.
+  static constexpr std::array<std::string_view, 9> occupants{
+      "being written", "PUBLISHED", "CLAIMED",          "DONE", "WAIT_IO", "YIELD",
+      "REQUEUE",       "FAULT",     "of unknown status"};
   std::span<const std::string_view> names;
+  if (code == error_code::ring_full) names = occupants;
   if (code == error_code::limit_zero) names = limits;
   if (code == error_code::policy_out_of_range) names = parameters;
   return index < names.size() ? names[index] : std::string_view();
@@ -338,7 +398,8 @@ error_message error::message() const noexcept {
     const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
     append({digits.data(), static_cast<std::size_t>(end - digits.data())});
   };
-  std::string_view rest = describe(code).sentence;
+  std::string_view rest = code == error_code::deadline_passed ? waited_for(buffer) : "";
+  if (rest.empty()) rest = describe(code).sentence;
   while (!rest.empty()) {
     const std::size_t open = rest.find('{');
     append(rest.substr(0, open));

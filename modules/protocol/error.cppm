@@ -74,11 +74,20 @@ enum class error_code : std::uint16_t {
   queue_len_overflow,
   padded_slots_overflow,
   policy_out_of_range,
+  slot_count_zero,
+  ring_full,
+  feed_closed,
+  deadline_passed,
+  worker_count_out_of_range,
+  already_launched,
+  lanes_refused,
+  resource_repeated,
+  resource_unreadable,
+  arena_out_of_range,
 };
 
 /// How many codes there are; they are 1..error_codes.
-inline constexpr std::size_t error_codes =
-    static_cast<std::size_t>(error_code::policy_out_of_range);
+inline constexpr std::size_t error_codes = static_cast<std::size_t>(error_code::arena_out_of_range);
 
 /// The buffer an error is about.
 enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue, sketch };
@@ -109,8 +118,8 @@ struct error {
   [[nodiscard]] error_message message() const noexcept;
 
   /// The name of what `index` numbers where it numbers something with a name: the adapter limit of
-  /// `limit_zero`, `"max_workgroup_size_x"`, and the parameter of `policy_out_of_range`. Empty for
-  /// other codes.
+  /// `limit_zero`, `"max_workgroup_size_x"`, the parameter of `policy_out_of_range`, and what most
+  /// slots of `ring_full` are, `"CLAIMED"` or `"being written"`. Empty for other codes.
   [[nodiscard]] std::string_view subject() const noexcept;
 
   friend constexpr bool operator==(const error&, const error&) = default;

@@ -30,14 +30,29 @@ void commit(std::byte* slot) noexcept {
   status_at(slot).store(wire_order(word(slot_status::published)), std::memory_order_release);
 }
 
+/// Stores a word that others look at before they own the slot, and then look at again: a lane at
+/// the tenant before it claims, and at the link of a slot that waits for IO; whoever asks how a
+/// slot ended, at its fault code.
+void store_shared(std::byte* slot, std::size_t index, word value) noexcept {
+  std::atomic_ref<word>(*reinterpret_cast<word*>(slot + index * sizeof(word)))
+      .store(wire_order(value), std::memory_order_relaxed);
+}
+
+/// The argument words before the link and the fault code.
+constexpr std::size_t plain_arguments = abi::io_link_word - abi::argument_word;
+static_assert(abi::io_link_word + 1 == abi::fault_code_word);
+
 void write_slot(std::byte* slot, opcode op, std::uint32_t tenant, priority level,
-                std::span<const word> arguments) noexcept {
+                std::span<const word> all) noexcept {
   store_word(slot, abi::opcode_word, word(op));
-  store_word(slot, abi::tenant_word, tenant);
+  store_shared(slot, abi::tenant_word, tenant);
   store_word(slot, abi::priority_word, word(level));
-  std::memset(slot + abi::argument_word * sizeof(word), 0, abi::argument_words * sizeof(word));
+  std::memset(slot + abi::argument_word * sizeof(word), 0, plain_arguments * sizeof(word));
+  for (std::size_t i = plain_arguments; i < abi::argument_words; ++i)
+    store_shared(slot, abi::argument_word + i, i < all.size() ? all[i] : 0);
   // By fours, which are one store each, and then one by one.
   std::byte* to = slot + abi::argument_word * sizeof(word);
+  std::span<const word> arguments = all.first(std::min(all.size(), plain_arguments));
   for (; arguments.size() >= 4; arguments = arguments.subspan(4), to += 4 * sizeof(word)) {
     const std::array<word, 4> four{wire_order(arguments[0]), wire_order(arguments[1]),
                                    wire_order(arguments[2]), wire_order(arguments[3])};
@@ -50,14 +65,16 @@ void write_slot(std::byte* slot, opcode op, std::uint32_t tenant, priority level
 
 void write_work_item(std::byte* slot, std::uint32_t tenant, const work_item& item) noexcept {
   // In pieces that are one store each.
-  const std::array<word, 2> head{wire_order(word(item.op)), wire_order(tenant)};
   const std::array<word, 4> body{wire_order(word(priority::normal)), wire_order(item.input),
                                  wire_order(item.output), wire_order(item.param)};
-  std::byte* to = slot + abi::opcode_word * sizeof(word);
-  std::memcpy(to, head.data(), sizeof head);
-  std::memcpy(to += sizeof head, body.data(), sizeof body);
+  store_word(slot, abi::opcode_word, word(item.op));
+  store_shared(slot, abi::tenant_word, tenant);
+  std::byte* to = slot + abi::priority_word * sizeof(word);
+  std::memcpy(to, body.data(), sizeof body);
   to += sizeof body;
-  std::memset(to, 0, abi::slot_bytes - static_cast<std::size_t>(to - slot));
+  std::memset(to, 0, abi::io_link_word * sizeof(word) - static_cast<std::size_t>(to - slot));
+  store_shared(slot, abi::io_link_word, 0);
+  store_shared(slot, abi::fault_code_word, 0);
   commit(slot);
 }
 
@@ -74,6 +91,39 @@ std::unexpected<error> too_many(std::uint64_t entry, std::size_t arguments) noex
                                .index = entry,
                                .found = arguments,
                                .bound = abi::argument_words});
+}
+
+[[gnu::always_inline]] inline result<void> check_request(std::uint64_t entry,
+                                                         const slot_request& request) noexcept {
+  if (request.arguments.size() > abi::argument_words)
+    return too_many(entry, request.arguments.size());
+  if (!is_publishable(request.op)) return reserved(entry, request.op);
+  if (request.level > priority::idle) {
+    return std::unexpected(error{.code = error_code::priority_out_of_range,
+                                 .buffer = buffer::ring,
+                                 .index = entry,
+                                 .found = word(request.level),
+                                 .bound = word(priority::idle)});
+  }
+  return {};
+}
+
+/// The arguments of entry `i` of a window.
+result<slot_arguments> window_entry(const window_request& window, std::uint64_t i) noexcept {
+  const std::size_t required = window.required.size();
+  auto arguments = i < required
+                       ? window_arguments(window.ticket, window_class::required, window.required[i])
+                       : window_arguments(window.ticket, window_class::lookahead,
+                                          window.lookahead[i - required]);
+  if (!arguments) arguments.error().index = i;
+  return arguments;
+}
+
+slot_request window_slot(const window_request& window, const slot_arguments& arguments) noexcept {
+  return {.op = window.op,
+          .tenant = window.tenant,
+          .level = window.level,
+          .arguments = arguments.used()};
 }
 
 result<void> check_opcodes(std::span<const work_item> items) noexcept {
@@ -150,6 +200,27 @@ result<slot_arguments> window_arguments(word ticket, window_class tag,
   return arguments;
 }
 
+result<void> check(const slot_request& request) noexcept { return check_request(0, request); }
+
+result<void> check(std::span<const batch_item> items) noexcept {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (items[i].arguments.size() > abi::argument_words)
+      return too_many(i, items[i].arguments.size());
+    if (!is_publishable(items[i].op)) return reserved(i, items[i].op);
+  }
+  return {};
+}
+
+result<void> check(const window_request& window) noexcept {
+  const std::uint64_t total = std::uint64_t{window.required.size()} + window.lookahead.size();
+  for (std::uint64_t i = 0; i < total; ++i) {
+    const auto arguments = window_entry(window, i);
+    if (!arguments) return std::unexpected(arguments.error());
+    if (auto checked = check_request(i, window_slot(window, *arguments)); !checked) return checked;
+  }
+  return {};
+}
+
 result<ring_publisher> ring_publisher::over(std::span<std::byte> ring) noexcept {
   if (ring.size() % abi::slot_bytes != 0) {
     return std::unexpected(error{.code = error_code::ring_partial_slot,
@@ -193,16 +264,7 @@ result<ring_publisher> ring_publisher::over(std::span<std::byte> ring) noexcept 
                                  .found = slot,
                                  .bound = slots_});
   }
-  if (request.arguments.size() > abi::argument_words)
-    return too_many(entry, request.arguments.size());
-  if (!is_publishable(request.op)) return reserved(entry, request.op);
-  if (request.level > priority::idle) {
-    return std::unexpected(error{.code = error_code::priority_out_of_range,
-                                 .buffer = buffer::ring,
-                                 .index = entry,
-                                 .found = word(request.level),
-                                 .bound = word(priority::idle)});
-  }
+  if (auto checked = check_request(entry, request); !checked) return checked;
   return check_status(slot);
 }
 
@@ -250,6 +312,14 @@ result<void> ring_publisher::publish_packed(std::uint32_t slot,
                         .arguments = packed->used()});
 }
 
+result<void> ring_publisher::publish_load_miss(std::uint32_t slot, load_miss request) noexcept {
+  // Checked as a NOP in its place: an opcode that a host may not publish is all that differs.
+  if (auto checked = check_slot(slot, 0, {}); !checked) return checked;
+  const std::array<word, 2> arguments{request.resource, word(request.prefetch)};
+  write_slot(at(slot), opcode::load_miss, 0, priority::critical, arguments);
+  return {};
+}
+
 result<std::uint32_t> ring_publisher::publish_each(
     std::uint32_t first,
     std::span<const std::variant<slot_request, packed_request>> requests) noexcept {
@@ -289,11 +359,7 @@ result<std::uint32_t> ring_publisher::publish_batch(std::uint32_t first, std::ui
                                                     word tag) noexcept {
   const std::uint64_t used = std::uint64_t{items.size()} + 1;
   if (auto checked = check_run(first, used); !checked) return std::unexpected(checked.error());
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    if (items[i].arguments.size() > abi::argument_words)
-      return too_many(i, items[i].arguments.size());
-    if (!is_publishable(items[i].op)) return reserved(i, items[i].op);
-  }
+  if (auto checked = check(items); !checked) return std::unexpected(checked.error());
   const auto count = static_cast<std::uint32_t>(used);
   if (auto free = check_free(first, count); !free) return std::unexpected(free.error());
   for (std::uint32_t i = 0; i < items.size(); ++i)
@@ -305,33 +371,17 @@ result<std::uint32_t> ring_publisher::publish_batch(std::uint32_t first, std::ui
 
 result<std::uint32_t> ring_publisher::publish_window(std::uint32_t first,
                                                      const window_request& window) noexcept {
-  const std::size_t required = window.required.size();
-  const std::uint64_t total = std::uint64_t{required} + window.lookahead.size();
+  const std::uint64_t total = std::uint64_t{window.required.size()} + window.lookahead.size();
   if (auto checked = check_last(first, total); !checked) return std::unexpected(checked.error());
   const auto count = static_cast<std::uint32_t>(total);
-  const auto arguments_of = [&](std::uint32_t i) {
-    return i < required
-               ? window_arguments(window.ticket, window_class::required, window.required[i])
-               : window_arguments(window.ticket, window_class::lookahead,
-                                  window.lookahead[i - required]);
-  };
-  const auto request_of = [&](const slot_arguments& arguments) {
-    return slot_request{.op = window.op,
-                        .tenant = window.tenant,
-                        .level = window.level,
-                        .arguments = arguments.used()};
-  };
   for (std::uint32_t i = 0; i < count; ++i) {
-    auto arguments = arguments_of(i);
-    if (!arguments) {
-      arguments.error().index = i;
-      return std::unexpected(arguments.error());
-    }
-    if (auto checked = check_slot(first + i, i, request_of(*arguments)); !checked)
+    const auto arguments = window_entry(window, i);
+    if (!arguments) return std::unexpected(arguments.error());
+    if (auto checked = check_slot(first + i, i, window_slot(window, *arguments)); !checked)
       return std::unexpected(checked.error());
   }
   for (std::uint32_t i = 0; i < count; ++i) {
-    const auto arguments = arguments_of(i);
+    const auto arguments = window_entry(window, i);
     write_slot(at(first + i), window.op, window.tenant, window.level, arguments->used());
   }
   return count;

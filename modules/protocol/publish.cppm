@@ -7,6 +7,7 @@ module;
 #include <variant>
 export module megakernel.protocol:publish;
 import :abi;
+import :encode;
 import :error;
 import :memory;
 
@@ -79,6 +80,15 @@ struct slot_arguments {
 [[nodiscard]] result<slot_arguments> window_arguments(word ticket, window_class tag,
                                                       std::span<const word> payload) noexcept;
 
+/// What `ring_publisher` checks of a request before it looks at the ring, in its order.
+/// Errors: `too_many_args`, `opcode_reserved`, `priority_out_of_range`. O(1).
+[[nodiscard]] result<void> check(const slot_request& request) noexcept;
+/// Errors: `too_many_args` or `opcode_reserved` of the first item that has one. O(items).
+[[nodiscard]] result<void> check(std::span<const batch_item> items) noexcept;
+/// Errors: `window_payload_too_large` or those of a slot, of the first entry that has one.
+/// O(entries).
+[[nodiscard]] result<void> check(const window_request& window) noexcept;
+
 /// Writes work into a ring that a kernel may be draining at the same time.
 ///
 /// A view: the ring must outlive it. One thread publishes to a given slot at a time; different
@@ -101,6 +111,10 @@ class ring_publisher {
   /// One packed slot. The errors of `packed_arguments` come first. O(ops).
   [[nodiscard]] result<void> publish_packed(std::uint32_t slot,
                                             const packed_request& request) noexcept;
+
+  /// One LOAD_MISS, as `encode_load_miss` has it; `publish` refuses its opcode. Errors:
+  /// `slot_out_of_range`, `slot_not_publishable`. O(1). [ours]
+  [[nodiscard]] result<void> publish_load_miss(std::uint32_t slot, load_miss request) noexcept;
 
   /// `requests` in consecutive slots from `first`; returns how many. Errors:
   /// `slot_index_overflow`, then those of the first slot that has one. O(requests).

@@ -1,0 +1,15 @@
+/// The system in motion (SPEC 3 and 7): buffers, producers, a kernel that drains them, and what is
+/// read of it while it runs.
+export module megakernel.runtime;
+export import :deadline;  // until when a call may wait
+export import :kernel;    // the interpreter, and memory of this machine for it
+export import :buffers;   // what a launch's memory is made of
+export import :feed;      // work from many threads into one ring
+export import :target;    // where lanes run, as the runtime sees it
+export import :workers;   // lanes as threads of this machine
+export import :snapshot;  // a ring that is being worked on, read without tears
+export import :pump;      // LOAD_MISS, answered from files
+export import :watchdog;  // health, look by look
+export import :system;    // all of it, owned and shut down in order
+export import :fiber;     // an actor's code, stopped before each access
+export import :stepper;   // any interleaving, one access at a time

@@ -1,0 +1,37 @@
+module;
+#include <megakernel/forms.h>
+
+#include <cstdint>
+#include <expected>
+export module megakernel.runtime:target;
+import megakernel.protocol;
+import :deadline;
+import :feed;
+import :kernel;
+
+export namespace megakernel {
+
+/// Where lanes run: threads of this machine, or a GPU.
+class kernel_target {
+ public:
+  kernel_target() = default;
+  kernel_target(const kernel_target&) = delete;
+  kernel_target& operator=(const kernel_target&) = delete;
+  /// Lanes that have not left are abandoned with the memory they work on.
+  virtual ~kernel_target() = default;
+
+  /// Starts the lanes; memory and bell outlive them. Once a target. Errors: `already_launched`,
+  /// `lanes_refused` when the system gives no more threads or the device no room, `out_of_memory`;
+  /// then no lane runs.
+  [[nodiscard]] virtual result<void> launch(const device::launch& where,
+                                            doorbell& bell) noexcept = 0;
+
+  /// Asks the lanes to add to the control buffer what they have counted so far; whether all had
+  /// done so by `until`. A lane inside a handler answers after it.
+  [[nodiscard]] virtual bool flush(deadline until) noexcept = 0;
+
+  /// Lanes that have not left.
+  [[nodiscard]] virtual std::uint32_t running() const noexcept = 0;
+};
+
+}  // namespace megakernel

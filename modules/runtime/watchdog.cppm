@@ -1,0 +1,41 @@
+module;
+#include <chrono>
+#include <expected>
+export module megakernel.runtime:watchdog;
+import megakernel.protocol;
+import megakernel.decoder;
+import :buffers;
+import :deadline;
+import :feed;
+import :snapshot;
+import :target;
+
+export namespace megakernel {
+
+/// Looks at a running kernel and says how it does: a live snapshot, decoded, given to the health
+/// tracker. It has no thread of its own: whoever owns it looks as often as it likes.
+class watchdog {
+ public:
+  /// `patience`: how long nothing may be drained before an alarm.
+  explicit watchdog(std::chrono::nanoseconds patience = std::chrono::seconds(1)) noexcept
+      : tracker_(patience) {}
+
+  /// Errors: those of `live_snapshot::take`, `ring_telemetry::decode` and `health_tracker::look`.
+  /// The report's spans live until the next look. O(slots).
+  [[nodiscard]] result<health_report> look(kernel_buffers& buffers, const work_feed& feed,
+                                           kernel_target* target,
+                                           const window_opcodes& windows = {},
+                                           deadline flush = deadline::immediate()) noexcept;
+
+  /// What the last look saw.
+  [[nodiscard]] inline const live_snapshot& snapshot() const noexcept { return snapshot_; }
+  [[nodiscard]] inline const ring_telemetry& telemetry() const noexcept { return telemetry_; }
+
+ private:
+  health_tracker tracker_;
+  live_snapshot snapshot_;
+  ring_telemetry telemetry_;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace megakernel

@@ -1,0 +1,257 @@
+// The refusals of the runtime: the feed, the lanes, the pump, and the way up and down.
+#include <pthread.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "error_tables.h"
+
+import megakernel;
+
+namespace props::errors {
+namespace {
+
+using enum mk::error_code;
+using mk::buffer;
+
+mk::deadline soon() { return mk::deadline::in(std::chrono::seconds(30)); }
+constexpr auto now = mk::deadline::immediate;
+
+/// A feed that nobody drains.
+struct unattended {
+  mk::kernel_buffers buffers;
+  mk::work_feed feed;
+  explicit unattended(std::uint32_t slots, mk::schedule order = mk::schedule::ring_order)
+      : buffers(mk::kernel_buffers::make({.slots = slots, .arena_bytes = 64}).value()),
+        feed(mk::work_feed::over(buffers, order).value()) {}
+  unattended& publish(std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; ++i) feed.publish({}).value();
+    return *this;
+  }
+  unattended& status(std::uint32_t slot, mk::word value) {
+    buffers.where().ring[std::size_t{slot} * 16] = value;
+    return *this;
+  }
+  refusal batch_of(std::size_t items) {
+    return of(feed.publish_batch(0, std::vector<mk::batch_item>(items), 0));
+  }
+};
+
+mk::runtime some_runtime() { return mk::runtime::make({.layout = {.slots = 8}}).value(); }
+
+/// Lanes of which it is only known how many there are; none ever reports.
+class silent_lanes final : public mk::kernel_target {
+ public:
+  explicit silent_lanes(std::atomic<std::uint32_t>& count) : count_(count) {}
+  mk::result<void> launch(const mk::device::launch&, mk::doorbell&) noexcept override { return {}; }
+  bool flush(mk::deadline) noexcept override { return false; }
+  [[nodiscard]] std::uint32_t running() const noexcept override { return count_; }
+
+ private:
+  std::atomic<std::uint32_t>& count_;
+};
+
+/// How `call` on a runtime with `lanes` silent lanes is refused; then they leave.
+template <class Call>
+refusal with_silent_lanes(std::uint32_t lanes, Call call) {
+  std::atomic<std::uint32_t> count{lanes};
+  auto kernel = some_runtime();
+  const refusal launched = of(kernel.launch(std::make_unique<silent_lanes>(count), now()));
+  const refusal got = call(kernel, launched);
+  count = 0;
+  return got;
+}
+
+/// While it lives, no thread can be created: its stack would be larger than the address space.
+class no_more_threads {
+ public:
+  no_more_threads() {
+    pthread_getattr_default_np(&usual_);
+    pthread_attr_t huge;
+    pthread_attr_init(&huge);
+    pthread_attr_setstacksize(&huge, std::size_t{1} << 47);
+    pthread_setattr_default_np(&huge);
+    pthread_attr_destroy(&huge);
+  }
+  ~no_more_threads() {
+    pthread_setattr_default_np(&usual_);
+    pthread_attr_destroy(&usual_);
+  }
+  no_more_threads(const no_more_threads&) = delete;
+  no_more_threads& operator=(const no_more_threads&) = delete;
+
+ private:
+  pthread_attr_t usual_{};
+};
+
+refusal workers(std::uint32_t count) { return of(mk::cpu_workers::make({.workers = count})); }
+
+refusal resource(const mk::file_resource& added) {
+  unattended ring(1);
+  auto pump = mk::file_pump::over(ring.buffers).value();
+  return of(pump.add(added));
+}
+
+std::vector<provoker> feed_provokers() {
+  return {
+      {{slot_count_zero, buffer::ring, 0, 0, 1},
+       [] { return of(mk::kernel_buffers::make({.slots = 0})); }},
+      {{slot_count_zero, buffer::ring, 0, 0, 1},
+       [] { return of(mk::runtime::make({.layout = {.slots = 0}})); }},
+      // The index says what most slots are.
+      {{ring_full, buffer::ring, 1, 1, 4},
+       [] { return of(unattended(4).publish(4).feed.publish({})); }},
+      {{ring_full, buffer::ring, 7, 1, 2},
+       [] {
+         return of(
+             unattended(4).publish(4).status(1, 7).status(2, 7).status(3, 2).feed.publish({}));
+       }},
+      {{ring_full, buffer::ring, 8, 1, 1},  // an unknown status
+       [] { return of(unattended(1).status(0, 99).feed.publish({})); }},
+      {{ring_full, buffer::ring, 5, 3, 1},  // there are two free slots, but not three in a row
+       [] { return unattended(4).status(1, 5).batch_of(2); }},
+      {{ring_full, buffer::ring, 1, 1, 2},  // of 10 slots, 2 are for CRITICAL
+       [] {
+         unattended ring(10, mk::schedule::by_priority);
+         for (int i = 0; i < 2; ++i) ring.feed.publish({.level = mk::priority::critical}).value();
+         return of(ring.feed.publish({.level = mk::priority::critical}));
+       }},
+      {{batch_out_of_range, buffer::ring, 0, 5, 4}, [] { return unattended(4).batch_of(4); }},
+      {{batch_out_of_range, buffer::ring, 4, 3, 2},
+       [] {
+         unattended ring(10, mk::schedule::by_priority);
+         return ring.batch_of(2);
+       }},
+      {{feed_closed, buffer::ring, 0, 0, 0},
+       [] {
+         unattended ring(1);
+         ring.feed.close(now()).value();
+         return of(ring.feed.publish({}));
+       }},
+      {{feed_closed, buffer::ring, 0, 0, 0},
+       [] {
+         auto kernel = some_runtime();
+         kernel.drain(now()).value();
+         return of(kernel.feed().publish_load_miss({}));
+       }},
+  };
+}
+
+std::vector<provoker> deadline_provokers() {
+  return {
+      // A slot and its status.
+      {{deadline_passed, buffer::ring, 1, 1, 0},
+       [] {
+         unattended ring(2);
+         ring.publish(1);
+         const mk::receipt second = ring.feed.publish({}).value();
+         return of(ring.feed.wait(second, now()));
+       }},
+      {{deadline_passed, buffer::ring, 0, 1, 0},
+       [] {
+         auto kernel = some_runtime();
+         kernel.feed().publish({}).value();
+         return of(kernel.drain(now()));
+       }},
+      // A control word, and what it was to come to.
+      {{deadline_passed, buffer::control, 128, 0, 7},
+       [] { return of(unattended(1).feed.wait_epoch(7, now())); }},
+      {{deadline_passed, buffer::control, 146, 0, 1},
+       [] {
+         return with_silent_lanes(3, [](auto&, const refusal& launched) { return launched; });
+       }},
+      // Lanes.
+      {{deadline_passed, buffer::none, 0, 3, 0},
+       [] {
+         return with_silent_lanes(3, [](auto& kernel, auto&) { return of(kernel.stop(now())); });
+       }},
+  };
+}
+
+std::vector<provoker> lane_provokers() {
+  return {
+      {{worker_count_out_of_range, buffer::none, 0, 0, 1024}, [] { return workers(0); }},
+      {{worker_count_out_of_range, buffer::none, 0, 1025, 1024}, [] { return workers(1025); }},
+      {{already_launched, buffer::none, 0, 0, 0},
+       [] {
+         auto kernel = some_runtime();
+         kernel.launch(mk::cpu_workers::make({}).value(), soon()).value();
+         return of(kernel.launch(mk::cpu_workers::make({}).value(), soon()));
+       }},
+      {{already_launched, buffer::none, 0, 0, 0},
+       [] {
+         unattended ring(1);
+         mk::doorbell bell;
+         const auto target = mk::cpu_workers::make({.one_shot = true}).value();
+         target->launch(ring.buffers.where(), bell).value();
+         const refusal again = of(target->launch(ring.buffers.where(), bell));
+         while (target->running() != 0) {
+         }
+         return again;
+       }},
+      {{lanes_refused, buffer::none, 0, 5, 0},
+       [] {
+         auto kernel = some_runtime();
+         auto target = mk::cpu_workers::make({.workers = 5}).value();
+         const no_more_threads limit;
+         return of(kernel.launch(std::move(target), soon()));
+       }},
+      // The one that serves the pump.
+      {{lanes_refused, buffer::none, 0, 1, 0},
+       [] {
+         auto kernel = some_runtime();
+         kernel.pump().add({.id = 1, .path = "/proc/self/exe"}).value();
+         auto target = mk::cpu_workers::make({}).value();
+         const no_more_threads limit;
+         return of(kernel.launch(std::move(target), soon()));
+       }},
+  };
+}
+
+std::vector<provoker> pump_provokers() {
+  constexpr auto path = "/proc/self/exe";
+  return {
+      {{resource_repeated, buffer::none, 9, 0, 0},
+       [] {
+         unattended ring(1);
+         auto pump = mk::file_pump::over(ring.buffers).value();
+         pump.add({.id = 9, .path = path}).value();
+         return of(pump.add({.id = 9, .path = path}));
+       }},
+      {{resource_unreadable, buffer::none, 9, ENOENT, 0},
+       [] { return resource({.id = 9, .path = "/proc/self/no such file"}); }},
+      {{resource_unreadable, buffer::none, 9, EFAULT, 0}, [] { return resource({.id = 9}); }},
+      {{resource_unreadable, buffer::none, 9, EINVAL, 0},  // a directory, and a device
+       [] { return resource({.id = 9, .path = "/"}); }},
+      {{resource_unreadable, buffer::none, 9, EINVAL, 0},
+       [] { return resource({.id = 9, .path = "/dev/null"}); }},
+      {{arena_out_of_range, buffer::none, 9, 65, 64},
+       [] { return resource({.id = 9, .path = path, .byte_count = 65}); }},
+      {{arena_out_of_range, buffer::none, 9, 1, 64},
+       [] { return resource({.id = 9, .path = path, .arena_offset = 64, .byte_count = 1}); }},
+      {{arena_out_of_range, buffer::none, 9, 0, 64},
+       [] { return resource({.id = 9, .path = path, .arena_offset = ~std::uint64_t{0}}); }},
+  };
+}
+
+}  // namespace
+
+std::vector<provoker> runtime_provokers() {
+  std::vector<provoker> all;
+  for (const auto table : {feed_provokers, deadline_provokers, lane_provokers, pump_provokers}) {
+    for (provoker& p : table()) all.push_back(std::move(p));
+  }
+  return all;
+}
+
+}  // namespace props::errors

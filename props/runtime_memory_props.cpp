@@ -1,0 +1,266 @@
+// Where the runtime allocates, and what happens when it cannot: a value, no leak, nothing half
+// done. What is called while a kernel runs does not allocate at all.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "counting_heap.h"
+#include "support.h"
+
+#include "runtime_support.h"
+
+import megakernel;
+
+namespace {
+
+using namespace props;
+using mk::word;
+using code = mk::error_code;
+using opcodes = mk::device::handlers<add_ticket>;
+
+constexpr std::uint32_t slots = 64;
+constexpr auto path = "/proc/self/exe";
+
+/// Calls `attempt` with its first, second, ... allocation failing, only that one or all after it,
+/// too, until none fails; `after(whether it failed)` then looks at what is left. Returns how many
+/// allocations can fail.
+template <class Prepare, class Attempt, class After>
+std::uint64_t fails_cleanly(Prepare prepare, Attempt attempt, After after) {
+  for (std::uint64_t nth = 0;; ++nth) {
+    for (const bool from_then_on : {false, true}) {
+      const std::int64_t live = heap::state.live;
+      std::uint64_t tried = 0;
+      {
+        auto subject = prepare();
+        code got{};
+        {
+          const heap::tripwire trip(nth, from_then_on);
+          const std::uint64_t before = heap::state.allocations;
+          got = attempt(subject);
+          tried = heap::state.allocations - before;
+        }
+        require(got == (tried > nth ? code::out_of_memory : code{}), mk::name(got));
+        after(subject, tried > nth);
+      }
+      require(heap::state.live == live, "allocation " + std::to_string(nth) + " leaks");
+      if (tried <= nth) return nth;
+    }
+  }
+}
+
+struct nothing {};
+nothing no_preparation() { return {}; }
+void no_more(nothing, bool) {}
+
+mk::runtime_options options() {
+  static constexpr std::array<word, 256> table{};
+  return {.layout = {.slots = slots, .arena_bytes = 100, .dfa_table = table}};
+}
+
+bool makers() {
+  return once("a part that cannot be made is half made, or its memory lost", [] {
+    require(fails_cleanly(
+                no_preparation,
+                [](nothing) { return code_of(mk::kernel_buffers::make(options().layout)); },
+                no_more) == 6);
+    auto buffers = value_of(mk::kernel_buffers::make(options().layout));
+    require(fails_cleanly(
+                no_preparation,
+                [&](nothing) {
+                  return code_of(mk::work_feed::over(buffers, mk::schedule::by_priority));
+                },
+                no_more) == 2);
+    require(fails_cleanly(
+                no_preparation, [&](nothing) { return code_of(mk::file_pump::over(buffers)); },
+                no_more) == 0);
+    require(fails_cleanly(
+                no_preparation, [](nothing) { return code_of(mk::runtime::make(options())); },
+                no_more) == 6 + 2 + 1);
+    require(fails_cleanly(
+                no_preparation,
+                [](nothing) { return code_of(mk::cpu_workers::make({.workers = 5})); },
+                no_more) >= 4);
+    // What the error says was wanted: the generations of the slots.
+    const heap::tripwire trip(0);
+    require(refused(
+        mk::work_feed::over(buffers, mk::schedule::ring_order),
+        mk::error{.code = code::out_of_memory, .found = slots, .bound = sizeof(std::uint64_t)}));
+  });
+}
+
+bool resources() {
+  return once("a resource without memory is remembered, or its file stays open", [] {
+    auto buffers = value_of(mk::kernel_buffers::make(options().layout));
+    const auto lowest_free_descriptor = [] {
+      const int found = dup(0);
+      close(found);
+      return found;
+    };
+    const int before = lowest_free_descriptor();
+    const auto can_fail = fails_cleanly(
+        [&] { return value_of(mk::file_pump::over(buffers)); },
+        [](mk::file_pump& pump) { return code_of(pump.add({.id = 1, .path = path})); },
+        [](mk::file_pump& pump, bool failed) {
+          require(pump.resources() == (failed ? 0u : 1u));
+          require(pump.add({.id = 1, .path = path}).has_value() == failed);
+          value_of(pump.add({.id = 2, .path = path}));
+          require(pump.resources() == 2);
+        });
+    require(can_fail == 1);
+    require(lowest_free_descriptor() == before, "a file stays open");
+  });
+}
+
+struct ready {
+  mk::runtime kernel;
+  std::unique_ptr<mk::cpu_workers> workers;
+};
+
+bool launches() {
+  return once("a launch without memory for a thread leaves lanes behind, or ends the runtime", [] {
+    for (const bool pump : {false, true}) {
+      const auto can_fail = fails_cleanly(
+          [&] {
+            ready made{value_of(mk::runtime::make(options())),
+                       value_of(mk::cpu_workers::make<opcodes>({.workers = 3}))};
+            if (pump) value_of(made.kernel.pump().add({.id = 1, .path = path}));
+            return made;
+          },
+          [](ready& r) { return code_of(r.kernel.launch(std::move(r.workers), soon())); },
+          [](ready& r, bool failed) {
+            if (failed) {
+              require(control(r.kernel, mk::abi::workers_alive_word) == 0, "a lane is left");
+              require(control(r.kernel, mk::abi::shutdown_word) == 0, "told to leave for good");
+              launch<opcodes>(r.kernel, {.workers = 3});
+            }
+            for (std::uint32_t i = 0; i < 3 * slots; ++i)
+              value_of(r.kernel.feed().publish({}, soon()));
+            require(value_of(r.kernel.drain(soon())).done == 3 * slots);
+            value_of(r.kernel.stop(soon()));
+          });
+      require(can_fail == (pump ? 4u : 3u), "a thread a lane, and one for the pump");
+    }
+  });
+}
+
+struct watched {
+  mk::kernel_buffers buffers;
+  std::optional<mk::work_feed> feed;
+  mk::live_snapshot snapshot;
+  mk::watchdog dog;
+};
+
+std::unique_ptr<watched> something_to_watch() {
+  auto made = std::make_unique<watched>(value_of(mk::kernel_buffers::make(options().layout)));
+  made->feed.emplace(value_of(mk::work_feed::over(made->buffers, mk::schedule::ring_order)));
+  for (int i = 0; i < 3; ++i) value_of(made->feed->publish({}));
+  return made;
+}
+
+bool snapshots() {
+  return once("a snapshot without memory shows what it showed before, or half of a ring", [] {
+    const auto take = [](std::unique_ptr<watched>& w) {
+      return code_of(w->snapshot.take(w->buffers, *w->feed));
+    };
+    const auto is_whole = [](watched& w) {
+      return w.snapshot.control().size() == w.buffers.control().size() &&
+             w.snapshot.ring().size() == w.buffers.ring().size() &&
+             w.snapshot.debug_log().size() == w.buffers.debug_log().size() &&
+             w.snapshot.io_queue().size() == w.buffers.io_queue().size() &&
+             w.snapshot.accepted() == 3 && w.snapshot.torn_pages().empty();
+    };
+    const auto can_fail =
+        fails_cleanly(something_to_watch, take, [&](std::unique_ptr<watched>& w, bool failed) {
+          if (failed) {
+            require(w->snapshot.control().empty() && w->snapshot.ring().empty() &&
+                    w->snapshot.debug_log().empty() && w->snapshot.io_queue().empty() &&
+                    w->snapshot.torn_pages().empty() && w->snapshot.accepted() == 0 &&
+                    !w->snapshot.flushed());
+            require(take(w) == code{});
+          }
+          require(is_whole(*w));
+          const std::uint64_t before = heap::state.allocations;
+          require(take(w) == code{});
+          require(heap::state.allocations == before, "storage is kept");
+        });
+    require(can_fail == 5);
+
+    const auto look = [](std::unique_ptr<watched>& w) {
+      return code_of(w->dog.look(w->buffers, *w->feed, nullptr));
+    };
+    const auto dog_can_fail =
+        fails_cleanly(something_to_watch, look, [&](std::unique_ptr<watched>& w, bool) {
+          const auto report = value_of(w->dog.look(w->buffers, *w->feed, nullptr));
+          require(report.owed_slots == 3 && w->dog.snapshot().accepted() == 3);
+          require(look(w) == code{});
+          const std::uint64_t before = heap::state.allocations;
+          require(look(w) == code{});
+          require(heap::state.allocations == before, "storage is kept");
+        });
+    require(dog_can_fail == 5 + 1 + 2, std::to_string(dog_can_fail));
+  });
+}
+
+bool in_motion() {
+  return once("a call that is made while a kernel runs allocates", [] {
+    for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
+      auto with_order = options();
+      with_order.order = order;
+      auto kernel = value_of(mk::runtime::make(with_order));
+      launch<opcodes>(kernel, {.workers = 2, .order = order});
+      mk::live_snapshot snapshot;
+      value_of(kernel.snapshot(snapshot));
+      const std::array<word, 3> arguments{1, 2, 3};
+      const std::array<mk::packed_op, 2> ops{};
+      const std::array<mk::batch_item, 2> items{};
+      const std::array<std::span<const word>, 2> entries{std::span(arguments).first(1),
+                                                         std::span(arguments).first(1)};
+      std::array<mk::fault_notice, 4> notices;
+      auto& feed = kernel.feed();
+      bool ok = true;
+      std::size_t said = 0;
+      std::uint64_t made = heap::state.allocations;
+      for (int i = 0; i < 200; ++i) {
+        const auto one = feed.publish({.arguments = arguments}, soon());
+        const auto batch = feed.publish_batch(0, items, 0, soon());
+        ok &= feed.publish_packed({.ops = ops}, soon()).has_value();
+        ok &= feed.publish_window({.op = add_ticket::op, .required = entries}, soon()).has_value();
+        ok &= feed.publish({.op = mk::opcode{77}}, soon()).has_value();
+        ok &= one && feed.wait(*one, soon()) && batch && feed.wait(*batch, soon());
+        ok &= feed.wait_epoch(1, soon()).has_value();
+        (void)feed.reclaim_faults(notices);
+        ok &= kernel.snapshot(snapshot, soon()).has_value();
+        const auto refusal = feed.publish({.op = mk::opcode::load_miss}, soon());
+        said += refusal ? 0 : refusal.error().message().text().size();
+      }
+      const auto drained = kernel.drain(soon());
+      const auto stopped = kernel.stop(soon());
+      made = heap::state.allocations - made;
+      require(ok && said > 0 && drained && stopped && stopped->faults == 200);
+      require(made == 0, std::to_string(made) + " allocations");
+    }
+  });
+}
+
+}  // namespace
+
+int main() {
+  bool ok = true;
+  ok &= makers();
+  ok &= resources();
+  ok &= launches();
+  ok &= snapshots();
+  ok &= in_motion();
+  return ok ? 0 : 1;
+}
