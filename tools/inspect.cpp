@@ -203,12 +203,16 @@ std::expected<health_findings, refusal> health_of(const dumps& given) {
 
 condition judge(const inspection& found) {
   const bool faults = found.current.occupancy().fault != 0;
+  if (found.health) return condition_of(found.health->report.verdict, faults);
+  if (faults) return condition::faulted;
+  return found.current.occupancy().active() == 0 ? condition::idle : condition::busy;
+}
+
+}  // namespace
+
+condition condition_of(verdict seen, bool faults) noexcept {
   const auto unless_faulted = [faults](condition c) { return faults ? condition::faulted : c; };
-  if (!found.health) {
-    return unless_faulted(found.current.occupancy().active() == 0 ? condition::idle
-                                                                  : condition::busy);
-  }
-  switch (found.health->report.verdict) {
+  switch (seen) {
     case verdict::stalled:
       return condition::stalled;
     case verdict::blocked:
@@ -226,8 +230,6 @@ condition judge(const inspection& found) {
   }
   return condition::busy;
 }
-
-}  // namespace
 
 std::expected<inspection, refusal> inspect(const dumps& given) {
   auto opcodes = window_opcodes::of(given.window_opcodes);

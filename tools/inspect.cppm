@@ -62,6 +62,9 @@ enum class condition : std::uint8_t {
   return c == faulted || c == stalled || c == blocked || c == dead;
 }
 
+/// A tracker's verdict as a condition, where some slots may be in FAULT.
+[[nodiscard]] condition condition_of(verdict seen, bool faults) noexcept;
+
 struct tenant_row {
   std::uint32_t tenant;
   std::uint32_t slots;    ///< with any known status but EMPTY

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -28,7 +27,9 @@
 #include <vector>
 
 #include "numbers.h"
+#include "run_command.h"
 #include "sketch_command.h"
+#include "terminal.h"
 
 import megakernel;
 import megakernel.tool;
@@ -68,21 +69,6 @@ struct inspect_options {
   double timeout = 10;
   bool slots = false;
 };
-
-bool wants_colour(std::string_view when) {
-  if (when != "auto") return when == "always";
-  const char* const terminal = std::getenv("TERM");
-  const char* const refused = std::getenv("NO_COLOR");
-  return (refused == nullptr || *refused == '\0') && terminal != nullptr &&
-         std::string_view(terminal) != "dumb" && ::isatty(STDOUT_FILENO) == 1;
-}
-
-std::size_t screen_width() {
-  winsize size{};
-  constexpr std::size_t unknown = 100;
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return unknown;
-  return size.ws_col;
-}
 
 class inspect_command {
  public:
@@ -517,6 +503,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "megakernel " MEGAKERNEL_VERSION);
   app.require_subcommand(1);
   int exit_code = healthy;
+  add_run(app, exit_code);
   add_inspect(app, exit_code);
   add_recommend(app, exit_code);
   add_sketch(app, exit_code);

@@ -14,13 +14,14 @@ class output {
   output& operator=(const output&) = delete;
 
   void write(std::string_view text);
+  /// Writes what is left now, for a reader who watches.
+  void flush() noexcept;
   /// Writes what is left; 0, or the `errno` of the first failure.
   [[nodiscard]] int finish() noexcept;
   /// Nobody will see more text: a long rendering may stop.
   [[nodiscard]] bool failed() const noexcept { return failure_ != 0; }
 
  private:
-  void flush() noexcept;
   int descriptor_;
   int failure_ = 0;
   std::string pending_;

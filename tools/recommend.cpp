@@ -119,6 +119,22 @@ json request_json(const launch_request& request) {
       {"device_memory_budget_bytes", request.device_memory_budget_bytes}};
 }
 
+json advice_document(const launch_advice& advice) {
+  json reasons = json::array();
+  for (const reason& r : advice.why.reasons()) {
+    reasons.push_back({{"about", name(r.about())},
+                       {"rule", r.name()},
+                       {"numbers", r.numbers},
+                       {"sentence", r.sentence().text()}});
+  }
+  return {{"schema", "megakernel.recommend"},
+          {"version", 1},
+          {"recommendation", recommendation_json(*advice.why.outcome())},
+          {"request", request_json(advice.why.request())},
+          {"previous_topology", advice.previous ? json(name(*advice.previous)) : json(nullptr)},
+          {"reasons", std::move(reasons)}};
+}
+
 }  // namespace
 
 std::string headline(const launch_recommendation& launch) {
@@ -134,27 +150,23 @@ void render_advice_table(const launch_advice& advice, const advice_table_options
   const launch_recommendation& launch = *advice.why.outcome();
   page.paragraph(headline(launch), 0, 2, launch.slots_short == 0 ? ink::green : ink::yellow);
   page.section("Launch");
-  launch_table(launch, page);
+  render_launch(advice, page);
+  render_reasons(advice, page);
+}
+
+void render_launch(const launch_advice& advice, screen& page) {
+  launch_table(*advice.why.outcome(), page);
+}
+
+void render_reasons(const launch_advice& advice, screen& page) {
   page.section("Why");
   reason_list(advice.why, page);
 }
 
 void render_advice_json(const launch_advice& advice, output& to) {
-  json reasons = json::array();
-  for (const reason& r : advice.why.reasons()) {
-    reasons.push_back({{"about", name(r.about())},
-                       {"rule", r.name()},
-                       {"numbers", r.numbers},
-                       {"sentence", r.sentence().text()}});
-  }
-  const json document{
-      {"schema", "megakernel.recommend"},
-      {"version", 1},
-      {"recommendation", recommendation_json(*advice.why.outcome())},
-      {"request", request_json(advice.why.request())},
-      {"previous_topology", advice.previous ? json(name(*advice.previous)) : json(nullptr)},
-      {"reasons", std::move(reasons)}};
-  to.write(document.dump(2) + "\n");
+  to.write(advice_document(advice).dump(2) + "\n");
 }
+
+std::string advice_json(const launch_advice& advice) { return advice_document(advice).dump(); }
 
 }  // namespace megakernel::tool

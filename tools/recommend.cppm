@@ -4,6 +4,7 @@ module;
 #include <string>
 export module megakernel.tool:recommend;
 import megakernel;
+import :layout;
 import :output;
 
 /// A launch recommendation and its reasons, for a person and for a program.
@@ -23,6 +24,10 @@ struct advice_table_options {
   bool colour = false;
 };
 
+/// The launch in numbers; then why, under a title. For a page of which they are a part.
+void render_launch(const launch_advice& advice, screen& page);
+void render_reasons(const launch_advice& advice, screen& page);
+
 /// The launch in numbers, then why each is what it is.
 void render_advice_table(const launch_advice& advice, const advice_table_options& options,
                          output& to);
@@ -31,5 +36,7 @@ void render_advice_table(const launch_advice& advice, const advice_table_options
 /// "previous_topology", "reasons": [{"about", "rule", "numbers", "sentence"}]}`; the request is the
 /// one decided on, with what was inferred.
 void render_advice_json(const launch_advice& advice, output& to);
+/// The same on one line.
+[[nodiscard]] std::string advice_json(const launch_advice& advice);
 
 }  // namespace megakernel::tool

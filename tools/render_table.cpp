@@ -18,55 +18,6 @@ import megakernel;
 namespace megakernel::tool {
 namespace {
 
-/// How a status looks in the bar: told apart without colour, too.
-struct status_look {
-  slot_status status;
-  std::string_view glyph;
-  ink colour;
-};
-/// In the order of the bar: finished, moving, waiting, wrong, free.
-constexpr std::array looks{
-    status_look{slot_status::done, "█", ink::green},
-    status_look{slot_status::claimed, "▓", ink::cyan},
-    status_look{slot_status::wait_io, "w", ink::blue},
-    status_look{slot_status::yield, "y", ink::blue},
-    status_look{slot_status::requeue, "r", ink::blue},
-    status_look{slot_status::published, "▒", ink::yellow},
-    status_look{slot_status::fault, "!", ink::red},
-    status_look{slot_status{8}, "?", ink::magenta},
-    status_look{slot_status::empty, "·", ink::dim},
-};
-
-ink colour_of(slot_status status) {
-  for (const status_look& look : looks) {
-    if (look.status == status) return look.colour;
-  }
-  return ink::magenta;
-}
-
-std::array<std::uint64_t, looks.size()> counts_of(const ring_occupancy& o) {
-  return {o.done,      o.claimed, o.wait_io, o.yield, o.requeue,
-          o.published, o.fault,   o.unknown, o.empty};
-}
-
-ink colour_of(condition c) {
-  switch (c) {
-    case condition::idle:
-    case condition::progressing:
-    case condition::stopped:
-      return ink::green;
-    case condition::busy:
-      return ink::cyan;
-    case condition::blocked:
-      return ink::yellow;
-    case condition::faulted:
-    case condition::stalled:
-    case condition::dead:
-      return ink::red;
-  }
-  return ink::plain;
-}
-
 std::string tenant_name(std::uint32_t tenant) { return fmt::format("tenant {}", tenant); }
 
 std::string number(word value) { return fmt::format("{}", value); }
@@ -171,33 +122,7 @@ void table_renderer::occupancy() {
   const std::uint32_t total = occupancy_.total_slots();
   to_.section("Ring", fmt::format("{}, epoch {}, {} drained", counted(total, "slot"),
                                   grouped(control_.epoch()), grouped(control_.done_count())));
-  if (total == 0) return;
-  const auto counts = counts_of(occupancy_);
-  const auto cells = apportion(counts, to_.width() - 4);
-  std::string bar;
-  for (std::size_t i = 0; i < looks.size(); ++i) {
-    std::string run;
-    for (std::size_t n = 0; n < cells[i]; ++n) run += looks[i].glyph;
-    bar += to_.paint(run, looks[i].colour);
-  }
-  to_.line("  " + bar);
-
-  constexpr std::size_t entry = 32;
-  const std::size_t per_line = (to_.width() - 2) / entry;
-  std::string line;
-  std::size_t on_line = 0;
-  for (std::size_t i = 0; i < looks.size(); ++i) {
-    if (counts[i] == 0) continue;
-    line += "  " + to_.paint(looks[i].glyph, looks[i].colour) +
-            fmt::format(" {:<9} {:>10} {:>7}", status_name(looks[i].status), grouped(counts[i]),
-                        percent(counts[i], total));
-    if (++on_line == per_line) {
-      to_.line(line);
-      line.clear();
-      on_line = 0;
-    }
-  }
-  if (!line.empty()) to_.line(line);
+  print_ring(occupancy_, to_);
 }
 
 void table_renderer::counters() {

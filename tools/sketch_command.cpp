@@ -1,10 +1,10 @@
 #include "sketch_command.h"
 
 #include "numbers.h"
+#include "terminal.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -128,10 +128,7 @@ outcome<std::uint64_t> store(const telemetry_sketch& sketch, const std::string& 
 }
 
 sketch_style style_of(const sketch_options& options) {
-  winsize size{};
-  constexpr std::size_t unknown = 100;
-  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0;
-  return {.json = options.format == "json", .width = known ? size.ws_col : unknown};
+  return {.json = options.format == "json", .width = screen_width()};
 }
 
 outcome<> finish(output& to) {

@@ -7,9 +7,16 @@ export import :names;         // numbers of the wire -> words
 export import :inspect;       // bytes -> what is wrong and what is where
 export import :verdict;       // that -> one sentence
 export import :layout;        // columns, colours and line breaks
+export import :ring_bar;      // a ring's slots by status
 export import :render_table;  // for a person
 export import :render_json;   // for a program
 export import :render_csv;    // for a spreadsheet, a row a slot
 export import :recommend;     // the next launch, and why
 export import :sketch;        // counts that are kept and merged
+export import :histogram;     // durations, counted
+export import :workload;      // work for a kernel, the same for the same seed
+export import :producer;      // a thread that publishes it and watches it finish
+export import :run;           // a kernel under load -> what is found of it
+export import :render_run;    // that, a line a second and at the end
+export import :dump;          // buffers -> a directory that inspect reads
 export import :conformance;   // golden vectors -> passed, failed, skipped

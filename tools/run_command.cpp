@@ -1,0 +1,333 @@
+#include "run_command.h"
+
+#include "numbers.h"
+#include "terminal.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+import megakernel;
+import megakernel.tool;
+
+namespace {
+
+using namespace megakernel::tool;
+using namespace std::chrono_literals;
+using megakernel::schedule;
+
+enum exit_status : int { healthy = 0, unusable = 1, attention = 3 };
+
+void complain(std::string_view sentence) {
+  std::fputs(fmt::format("megakernel: {}\n", sentence).c_str(), stderr);
+}
+
+/// Signals that asked for an end so far.
+std::atomic<int> asked_to_end{0};
+static_assert(std::atomic<int>::is_always_lock_free);
+
+extern "C" void count_signal(int signal) {
+  // The third one ends the process, whatever it is doing.
+  if (asked_to_end.fetch_add(1, std::memory_order_relaxed) != 0) std::signal(signal, SIG_DFL);
+}
+
+void catch_signals() {
+  struct sigaction action{};
+  action.sa_handler = count_signal;  // without SA_RESTART: a write that waits is interrupted
+  sigemptyset(&action.sa_mask);
+  for (const int signal : {SIGINT, SIGTERM}) {
+    // What whoever started us ignores stays ignored: a shell does so for what runs behind it.
+    struct sigaction before{};
+    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+      sigaction(signal, &action, nullptr);
+  }
+}
+
+int signals() { return asked_to_end.load(std::memory_order_relaxed); }
+
+struct run_options {
+  run_profile profile;
+  std::string target = "cpu";
+  std::string form;
+  std::string work;
+  std::string priorities;
+  std::optional<double> duration;
+  double drain = 5;
+  std::optional<std::uint32_t> workers;
+  std::string format = "table";
+  std::string colour = "auto";
+  std::string dump;
+  std::uint32_t top = 10;
+};
+
+std::chrono::nanoseconds from_seconds(double seconds) {
+  return std::chrono::nanoseconds(std::max<std::int64_t>(1, std::llround(seconds * 1e9)));
+}
+
+class run_command {
+ public:
+  explicit run_command(const run_options& options)
+      : options_(options),
+        style_{.width = screen_width(), .colour = wants_colour(options.colour), .top = options.top},
+        to_(STDOUT_FILENO) {}
+
+  int run() {
+    std::optional<dump_directory> directory;
+    if (!options_.dump.empty()) {
+      auto opened = dump_directory::open(options_.dump);
+      if (!opened) return give_up(fmt::format("{}: {}", printable(options_.dump), opened.error()));
+      directory.emplace(std::move(*opened));
+    }
+    catch_signals();
+    auto kernel = live_run::start(options_.profile, directory.has_value());
+    if (!kernel) return give_up(kernel.error());
+    kernel_ = kernel->get();
+    if (!json()) render_run_head(options_.profile, style_, to_);
+
+    if (auto loaded = watch_load(); !loaded) return give_up(loaded.error());
+    const auto drained = watch_drain();
+    if (!drained) return give_up(drained.error());
+    const auto found = kernel_->finish(!*drained);
+    if (!found) return give_up(found.error());
+
+    if (json()) {
+      render_findings_json(*found, to_);
+    } else {
+      render_findings(*found, style_, to_);
+    }
+    const int failure = to_.finish();
+    int code = needs_attention(*found) ? attention : healthy;
+    if (failure != 0)
+      code = give_up(fmt::format("The output could not be written: {}.", std::strerror(failure)));
+    if (!directory) return code;
+    const auto written = directory->write(kernel_->dump());
+    if (written) return code;
+    return give_up(fmt::format("{}: {}", printable(options_.dump), written.error()));
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  using outcome = std::expected<void, std::string>;
+  static constexpr std::chrono::nanoseconds turn = 10ms;
+  static constexpr std::chrono::nanoseconds between_looks = 1s;
+
+  [[nodiscard]] bool json() const { return options_.format == "json"; }
+
+  static int give_up(std::string_view sentence) {
+    complain(sentence);
+    return unusable;
+  }
+
+  outcome look() {
+    const auto seen = kernel_->look();
+    if (!seen) return std::unexpected(seen.error());
+    if (json()) {
+      render_look_json(*seen, to_);
+    } else {
+      render_look(*seen, style_, to_);
+    }
+    return {};
+  }
+
+  /// Looks once a second, and when the load is about to end: what was found under load is of then.
+  outcome watch_load() {
+    auto next = clock::now() + between_looks;
+    while (!kernel_->load_ended()) {
+      const bool over = kernel_->load_left() == 0ns;
+      if (over || signals() != 0 || clock::now() >= next) {
+        if (auto looked = look(); !looked) return looked;
+        next += between_looks;
+      }
+      if (to_.failed()) return kernel_->stop_load(run_end::output), outcome();
+      if (signals() != 0) return kernel_->stop_load(run_end::signal), outcome();
+      if (over) return kernel_->stop_load(run_end::duration), outcome();
+      const auto wait = std::min<std::chrono::nanoseconds>(kernel_->load_left(), turn);
+      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(wait, next - clock::now()));
+    }
+    return look();  // all that was to be published is
+  }
+
+  /// Whether it was drained, or waited for as long as it was asked to.
+  std::expected<bool, std::string> watch_drain() {
+    auto next = clock::now() + between_looks;
+    while (!kernel_->drain(turn)) {
+      if (signals() > 1 || to_.failed()) return false;
+      if (kernel_->drained_for() >= options_.profile.drain) return true;
+      if (clock::now() < next) continue;
+      if (auto looked = look(); !looked) return std::unexpected(looked.error());
+      next += between_looks;
+    }
+    return true;
+  }
+
+  const run_options& options_;
+  run_style style_;
+  output to_;
+  live_run* kernel_ = nullptr;
+};
+
+/// Completes the profile from what was given, and refuses what cannot be.
+void settle(run_options& options) {
+  const auto refuse = [](const std::string& why) { throw CLI::ValidationError(why); };
+  run_profile& profile = options.profile;
+  if (options.form.empty()) options.form = options.priorities.empty() ? "ring" : "priority";
+  profile.order = options.form == "ring" ? schedule::ring_order : schedule::by_priority;
+  profile.priorities = usual_priorities(profile.order);
+  if (!options.work.empty()) {
+    const auto parsed = parse_work_mix(options.work);
+    if (!parsed) return refuse("--mix: " + printable(parsed.error()));
+    profile.work = *parsed;
+  }
+  if (!options.priorities.empty()) {
+    const auto parsed = parse_priority_mix(options.priorities);
+    if (!parsed) return refuse("--priorities: " + printable(parsed.error()));
+    profile.priorities = *parsed;
+  }
+  constexpr double usual_duration = 5;
+  if (options.duration || !profile.count)
+    profile.duration = from_seconds(options.duration.value_or(usual_duration));
+  profile.drain = from_seconds(options.drain);
+  const std::uint32_t cores = std::thread::hardware_concurrency();
+  profile.workers =
+      options.workers.value_or(cores > profile.producers ? cores - profile.producers : 1);
+  if (const auto why = impossible(profile)) refuse(*why);
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, int& exit_code) {
+  CLI::App& command =
+      *app.add_subcommand("run", "Run a kernel under load and say how it does, live");
+  const auto options = std::make_shared<run_options>();
+  run_profile& profile = options->profile;
+  const auto number = [&]<class T, class V>(const char* option, T& to, V least, V most,
+                                            const char* help, const char* group) {
+    return command
+        .add_option_function<std::string>(
+            option,
+            [&to](const std::string& text) {
+              const auto given = parse_number<V>(text);  // the check below has passed
+              if constexpr (std::is_same_v<T, V>) {
+                to = *given;
+              } else {
+                to = given;
+              }
+            },
+            help)
+        ->check([least, most](const std::string& text) {
+          const auto given = parse_number<V>(text);
+          return given && *given >= least && *given <= most
+                     ? std::string()
+                     : fmt::format("A number from {} to {} is needed.", least, most);
+        })
+        ->type_name("N")
+        ->group(group);
+  };
+  const auto positive = [&](const char* option, auto& to, double most, const char* type,
+                            const char* help, const char* group) {
+    return command.add_option(option, to, help)
+        ->check([most](const std::string& text) {
+          double value = 0;
+          const bool number = CLI::detail::lexical_cast(text, value);
+          return number && value > 0 && value <= most
+                     ? std::string()
+                     : fmt::format("A number over 0, at most {:.0f}, is needed.", most);
+        })
+        ->type_name(type)
+        ->group(group);
+  };
+  using u32 = std::uint32_t;
+  using u64 = std::uint64_t;
+  constexpr double year = 31'536'000;
+  command.add_option("--target", options->target, "Where lanes run: threads of this machine")
+      ->check(CLI::IsMember({"cpu"}))
+      ->type_name("cpu")
+      ->capture_default_str()
+      ->group("Kernel");
+  number("--workers", options->workers, u32{1}, u32{1024},
+         "Worker threads [the cores that producers leave, at least 1]", "Kernel");
+  number("--slots", profile.slots, u32{1}, u32{1'048'576}, "Slots of the ring [1024]", "Kernel");
+  command
+      .add_option("--form", options->form,
+                  "How lanes look for work [ring; with --priorities: priority]")
+      ->check(CLI::IsMember({"ring", "priority"}))
+      ->type_name("ring|priority")
+      ->group("Kernel");
+  command
+      .add_flag("--spin", profile.spin, "Idle workers poll instead of sleeping: a core for each")
+      ->group("Kernel");
+  number("--quotas", profile.quota, u32{0}, u32{0xFFFF'FFFF},
+         "Claims that a tenant may have a second [no limit]", "Kernel");
+
+  number("--producers", profile.producers, u32{1}, u32{256}, "Threads that publish [1]", "Work");
+  number("--tenants", profile.tenants, u32{1}, u32{29}, "Tenants, all alike [4]", "Work");
+  command
+      .add_option(
+          "--mix", options->work,
+          "Kinds of work by weight [" + to_text(usual_work()) + "]; there are printf and bad, too")
+      ->type_name("KIND=N,...")
+      ->group("Work");
+  command
+      .add_option("--priorities", options->priorities,
+                  "Priorities by weight [" + to_text(usual_priorities(schedule::by_priority)) + "]")
+      ->type_name("NAME=N,...")
+      ->group("Work");
+  number("--in-flight", profile.in_flight, u32{1}, u32{1'048'576},
+         "Closed loop: slots published and not yet seen finished [64 a producer]", "Work");
+  positive("--rate", profile.rate, 1e9, "SLOTS_PER_S",
+           "Open loop: slots published a second, all producers together", "Work");
+  number("--seed", profile.seed, u64{0}, ~u64{0}, "The same seed publishes the same work [1]",
+         "Work");
+  positive("--duration", options->duration, year, "SECONDS",
+           "How long to publish [5; with --count: until then]", "Work");
+  number("--count", profile.count, u64{1}, ~u64{0}, "Stop publishing after so many slots", "Work");
+  positive("--drain-timeout", options->drain, year, "SECONDS",
+           "How long to wait for what is owed after that [5]", "Work");
+
+  command.add_option("--dump", options->dump, "Leave the buffers there, for `megakernel inspect`")
+      ->type_name("DIR")
+      ->check([](const std::string& name) {
+        return name.empty() ? std::string("A directory name is empty.") : std::string();
+      });
+  command.add_option("--format", options->format, "A line a second and a table, or JSON lines")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->type_name("table|json")
+      ->capture_default_str();
+  number("--top", options->top, u32{1}, u32{1'000'000}, "Rows of each list in the table [10]", "");
+  command.add_option("--color,--colour", options->colour, "Colours in the table")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("auto|always|never")
+      ->capture_default_str();
+  command.footer(
+      "Examples:\n"
+      "  megakernel run\n"
+      "  megakernel run --mix nop --producers 1 --workers 1 --spin --duration 10\n"
+      "  megakernel run --priorities critical=1,normal=8 --rate 200000 --tenants 8\n"
+      "  megakernel run --count 1000000 --seed 7 --format json --dump /tmp/run\n"
+      "\n"
+      "Ctrl-C ends the load and drains the ring; a second one ends that, too.\n"
+      "\n"
+      "Exit status: 0 nothing looks wrong, 1 there was no run or no output, 2 usage, 3 the kernel\n"
+      "looks stalled, dead, blocked or faulted, or lost work.");
+  command.callback([options, &exit_code] {
+    settle(*options);
+    exit_code = run_command(*options).run();
+  });
+}

@@ -1,0 +1,7 @@
+// The command line of `megakernel run`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+/// Adds `megakernel run`, which sets the exit status.
+void add_run(CLI::App& app, int& exit_code);
