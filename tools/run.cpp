@@ -59,16 +59,6 @@ bool needs_attention(const run_findings& found) noexcept {
          std::ranges::any_of(found.laws, [](const conservation_law& l) { return !l.holds(); });
 }
 
-double jain_index(std::span<const double> values) noexcept {
-  double sum = 0;
-  double squares = 0;
-  for (const double v : values) {
-    sum += v;
-    squares += v * v;
-  }
-  return squares > 0 ? sum * sum / (static_cast<double>(values.size()) * squares) : 1;
-}
-
 live_run::live_run(const run_profile& profile, runtime&& kernel) noexcept
     : profile_(profile), kernel_(std::move(kernel)) {}
 

@@ -16,6 +16,7 @@ export module megakernel.tool:run;
 import megakernel;
 import :histogram;
 import :inspect;
+import :observer;
 import :producer;
 import :recommend;
 import :workload;
@@ -107,9 +108,6 @@ struct run_findings {
 
 /// Whether somebody should look: exit status 3.
 [[nodiscard]] bool needs_attention(const run_findings& found) noexcept;
-
-/// (sum x)^2 / (n sum x^2): 1 when all are equal, 1/n when one has everything.
-[[nodiscard]] double jain_index(std::span<const double> values) noexcept;
 
 /// The buffers of the last two looks, for a dump.
 struct run_dump {

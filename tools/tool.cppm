@@ -14,6 +14,8 @@ export import :render_csv;    // for a spreadsheet, a row a slot
 export import :recommend;     // the next launch, and why
 export import :sketch;        // counts that are kept and merged
 export import :histogram;     // durations, counted
+export import :frame;         // one look at a kernel's buffers, wherever it comes from
+export import :observer;      // frames -> what a person wants to know of each
 export import :workload;      // work for a kernel, the same for the same seed
 export import :producer;      // a thread that publishes it and watches it finish
 export import :run;           // a kernel under load -> what is found of it
