@@ -11,36 +11,13 @@ module megakernel.tool;
 import megakernel;
 
 namespace megakernel::tool {
-namespace {
-
-/// How a status looks in the bar: told apart without colour, too.
-struct status_look {
-  slot_status status;
-  std::string_view glyph;
-  ink colour;
-};
-/// In the order of the bar: finished, moving, waiting, wrong, free.
-constexpr std::array looks{
-    status_look{slot_status::done, "█", ink::green},
-    status_look{slot_status::claimed, "▓", ink::cyan},
-    status_look{slot_status::wait_io, "w", ink::blue},
-    status_look{slot_status::yield, "y", ink::blue},
-    status_look{slot_status::requeue, "r", ink::blue},
-    status_look{slot_status::published, "▒", ink::yellow},
-    status_look{slot_status::fault, "!", ink::red},
-    status_look{slot_status{8}, "?", ink::magenta},
-    status_look{slot_status::empty, "·", ink::dim},
-};
-
-std::array<std::uint64_t, looks.size()> counts_of(const ring_occupancy& o) {
+status_counts counts_of(const ring_occupancy& o) noexcept {
   return {o.done,      o.claimed, o.wait_io, o.yield, o.requeue,
           o.published, o.fault,   o.unknown, o.empty};
 }
 
-}  // namespace
-
 ink colour_of(slot_status status) noexcept {
-  for (const status_look& look : looks) {
+  for (const status_look& look : status_looks) {
     if (look.status == status) return look.colour;
   }
   return ink::magenta;
@@ -68,10 +45,10 @@ std::string ring_bar(const ring_occupancy& of, std::size_t cells, const screen& 
   if (of.total_slots() == 0) return std::string(cells, ' ');
   const auto shares = apportion(counts_of(of), cells);
   std::string bar;
-  for (std::size_t i = 0; i < looks.size(); ++i) {
+  for (std::size_t i = 0; i < status_looks.size(); ++i) {
     std::string run;
-    for (std::size_t n = 0; n < shares[i]; ++n) run += looks[i].glyph;
-    bar += on.paint(run, looks[i].colour);
+    for (std::size_t n = 0; n < shares[i]; ++n) run += status_looks[i].glyph;
+    bar += on.paint(run, status_looks[i].colour);
   }
   return bar;
 }
@@ -86,11 +63,11 @@ void print_ring(const ring_occupancy& of, screen& to) {
   const auto counts = counts_of(of);
   std::string line;
   std::size_t on_line = 0;
-  for (std::size_t i = 0; i < looks.size(); ++i) {
+  for (std::size_t i = 0; i < status_looks.size(); ++i) {
     if (counts[i] == 0) continue;
-    line += "  " + to.paint(looks[i].glyph, looks[i].colour) +
-            fmt::format(" {:<9} {:>10} {:>7}", status_name(looks[i].status), grouped(counts[i]),
-                        percent(counts[i], total));
+    line += "  " + to.paint(status_looks[i].glyph, status_looks[i].colour) +
+            fmt::format(" {:<9} {:>10} {:>7}", status_name(status_looks[i].status),
+                        grouped(counts[i]), percent(counts[i], total));
     if (++on_line == per_line) {
       to.line(line);
       line.clear();

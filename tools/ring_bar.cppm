@@ -1,7 +1,9 @@
 module;
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 export module megakernel.tool:ring_bar;
 import megakernel;
 import :inspect;
@@ -9,6 +11,28 @@ import :layout;
 
 /// A ring's slots by status, as a bar.
 export namespace megakernel::tool {
+
+/// How a status looks in a bar or a chart: told apart without colour, too.
+struct status_look {
+  slot_status status;
+  std::string_view glyph;
+  ink colour;
+};
+/// All of them, in the order of a bar: finished, moving, waiting, wrong, free.
+inline constexpr std::array status_looks{
+    status_look{slot_status::done, "█", ink::green},
+    status_look{slot_status::claimed, "▓", ink::cyan},
+    status_look{slot_status::wait_io, "w", ink::blue},
+    status_look{slot_status::yield, "y", ink::blue},
+    status_look{slot_status::requeue, "r", ink::blue},
+    status_look{slot_status::published, "▒", ink::yellow},
+    status_look{slot_status::fault, "!", ink::red},
+    status_look{slot_status{8}, "?", ink::magenta},
+    status_look{slot_status::empty, "·", ink::dim},
+};
+using status_counts = std::array<std::uint64_t, status_looks.size()>;
+/// In the same order.
+[[nodiscard]] status_counts counts_of(const ring_occupancy& o) noexcept;
 
 [[nodiscard]] ink colour_of(slot_status status) noexcept;
 [[nodiscard]] ink colour_of(condition c) noexcept;

@@ -401,6 +401,33 @@ condition live_run::final_state(const run_findings& found) const {
   return found.cut_short ? condition::stopped : condition::progressing;
 }
 
+frame live_run::last_frame() {
+  const live_snapshot& last = kernel_.watchdog().snapshot();
+  totals_.accepted = last.accepted();
+  totals_.publications = sum([](const producer_counts& c) -> auto& { return c.publications; });
+  totals_.ring_full = sum([](const producer_counts& c) -> auto& { return c.ring_full; });
+  totals_.tenants.resize(profile_.tenants);
+  for (std::uint32_t t = 0; t < profile_.tenants; ++t) {
+    const auto of_tenant = [&](auto member) {
+      return sum([&](const producer_counts& c) -> auto& { return c.tenants[t].*member; });
+    };
+    totals_.tenants[t] = {.tenant = t,
+                          .demand = of_tenant(&producer_counts::tenant::demand),
+                          .finished = of_tenant(&producer_counts::tenant::finished),
+                          .waits = of_tenant(&producer_counts::tenant::waits),
+                          .waited = of_tenant(&producer_counts::tenant::waited)};
+  }
+  totals_.latency = latency_now(std::nullopt);
+  return {.at = last_look_at_ - signals_.begin,
+          .wall = last_at_,
+          .control = last.control(),
+          .ring = last.ring(),
+          .debug_log = last.debug_log(),
+          .io_queue = last.io_queue(),
+          .torn_pages = last.torn_pages(),
+          .publishers = &totals_};
+}
+
 run_dump live_run::dump() const noexcept {
   const live_snapshot& last = kernel_.watchdog().snapshot();
   return {.last = {.control = last.control(), .ring = last.ring(), .at = last_at_},

@@ -14,6 +14,7 @@ module;
 #include <vector>
 export module megakernel.tool:run;
 import megakernel;
+import :frame;
 import :histogram;
 import :inspect;
 import :observer;
@@ -149,6 +150,8 @@ class live_run {
   [[nodiscard]] std::chrono::nanoseconds drained_for() const;
   /// Looks a last time, stops the lanes and adds everything up. `cut_short`: the drain was.
   [[nodiscard]] std::expected<run_findings, std::string> finish(bool cut_short);
+  /// What the last look saw, until the next.
+  [[nodiscard]] frame last_frame();
   /// After `finish`.
   [[nodiscard]] run_dump dump() const noexcept;
 
@@ -191,6 +194,7 @@ class live_run {
   byte_buffer previous_ring_;
   std::chrono::system_clock::time_point previous_at_;
   std::chrono::system_clock::time_point last_at_;
+  publisher_totals totals_;
 };
 
 }  // namespace megakernel::tool

@@ -1,5 +1,6 @@
 #include "run_command.h"
 
+#include "full_screen.h"
 #include "numbers.h"
 #include "terminal.h"
 
@@ -8,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -73,6 +75,7 @@ struct run_options {
   std::optional<std::uint32_t> workers;
   std::string format = "table";
   std::string colour = "auto";
+  std::string view = "auto";
   std::string dump;
   std::uint32_t top = 10;
 };
@@ -99,7 +102,8 @@ class run_command {
     auto kernel = live_run::start(options_.profile, directory.has_value());
     if (!kernel) return give_up(kernel.error());
     kernel_ = kernel->get();
-    if (!json()) render_run_head(options_.profile, style_, to_);
+    if (auto viewed = open_view(); !viewed) return give_up(viewed.error());
+    if (!json() && view_ == nullptr) render_run_head(options_.profile, style_, to_);
 
     if (auto loaded = watch_load(); !loaded) return give_up(loaded.error());
     const auto drained = watch_drain();
@@ -107,6 +111,10 @@ class run_command {
     const auto found = kernel_->finish(!*drained);
     if (!found) return give_up(found.error());
 
+    if (view_ != nullptr) {
+      view_.reset();  // what follows is for the terminal's ordinary screen
+      render_run_head(options_.profile, style_, to_);
+    }
     if (json()) {
       render_findings_json(*found, to_);
     } else {
@@ -126,7 +134,6 @@ class run_command {
   using clock = std::chrono::steady_clock;
   using outcome = std::expected<void, std::string>;
   static constexpr std::chrono::nanoseconds turn = 10ms;
-  static constexpr std::chrono::nanoseconds between_looks = 1s;
 
   [[nodiscard]] bool json() const { return options_.format == "json"; }
 
@@ -135,9 +142,48 @@ class run_command {
     return unusable;
   }
 
+  outcome open_view() {
+    if (json() || options_.view == "never") return {};
+    const run_profile& p = options_.profile;
+    view_ =
+        full_screen::open(fmt::format("megakernel run  {} on {}, {}", counted(p.workers, "worker"),
+                                      counted(p.slots, "slot"), counted(p.tenants, "tenant")),
+                          style_.colour);
+    if (view_ == nullptr && options_.view == "always")
+      return std::unexpected("There is no terminal to show the view on. Leave --view out.");
+    if (view_ == nullptr) return {};
+    auto made = observer::make(std::array{window_opcode}, 1s);
+    if (!made) return std::unexpected(made.error());
+    observer_ = std::move(*made);
+    return {};
+  }
+
+  [[nodiscard]] std::chrono::nanoseconds between_looks() const {
+    return view_ != nullptr ? 250ms : 1s;
+  }
+
+  /// Lets time pass; in the view, for its user.
+  void wait(std::chrono::nanoseconds longest) {
+    if (view_ == nullptr) return std::this_thread::sleep_for(longest);
+    const view_request asked = view_->wait(longest);
+    if (asked == view_request::quit) quit_ = true;
+    if (asked == view_request::step) stepped_ = true;
+  }
+
+  /// Signals that asked for an end so far, and the view's key for it.
+  [[nodiscard]] int ends_asked() const { return signals() + (quit_ ? 1 : 0); }
+
   outcome look() {
+    if (view_ != nullptr && view_->playback().paused && !std::exchange(stepped_, false)) return {};
     const auto seen = kernel_->look();
     if (!seen) return std::unexpected(seen.error());
+    if (view_ != nullptr) {
+      auto observed = observer_->look(kernel_->last_frame());
+      if (!observed) return std::unexpected(observed.error());
+      view_->playback().remark = seen->phase == run_phase::drain ? "draining" : "";
+      view_->show(std::move(*observed));
+      return {};
+    }
     if (json()) {
       render_look_json(*seen, to_);
     } else {
@@ -148,31 +194,32 @@ class run_command {
 
   /// Looks once a second, and when the load is about to end: what was found under load is of then.
   outcome watch_load() {
-    auto next = clock::now() + between_looks;
+    auto next = clock::now() + between_looks();
     while (!kernel_->load_ended()) {
       const bool over = kernel_->load_left() == 0ns;
-      if (over || signals() != 0 || clock::now() >= next) {
+      if (over || ends_asked() != 0 || stepped_ || clock::now() >= next) {
         if (auto looked = look(); !looked) return looked;
-        next += between_looks;
+        next += between_looks();
       }
       if (to_.failed()) return kernel_->stop_load(run_end::output), outcome();
-      if (signals() != 0) return kernel_->stop_load(run_end::signal), outcome();
+      if (ends_asked() != 0) return kernel_->stop_load(run_end::signal), outcome();
       if (over) return kernel_->stop_load(run_end::duration), outcome();
       const auto wait = std::min<std::chrono::nanoseconds>(kernel_->load_left(), turn);
-      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(wait, next - clock::now()));
+      this->wait(std::min<std::chrono::nanoseconds>(wait, next - clock::now()));
     }
     return look();  // all that was to be published is
   }
 
   /// Whether it was drained, or waited for as long as it was asked to.
   std::expected<bool, std::string> watch_drain() {
-    auto next = clock::now() + between_looks;
+    auto next = clock::now() + between_looks();
     while (!kernel_->drain(turn)) {
-      if (signals() > 1 || to_.failed()) return false;
+      if (view_ != nullptr) wait(0ns);
+      if (ends_asked() > 1 || to_.failed()) return false;
       if (kernel_->drained_for() >= options_.profile.drain) return true;
       if (clock::now() < next) continue;
       if (auto looked = look(); !looked) return std::unexpected(looked.error());
-      next += between_looks;
+      next += between_looks();
     }
     return true;
   }
@@ -181,6 +228,10 @@ class run_command {
   run_style style_;
   output to_;
   live_run* kernel_ = nullptr;
+  std::unique_ptr<full_screen> view_;
+  std::optional<observer> observer_;
+  bool quit_ = false;
+  bool stepped_ = false;
 };
 
 /// Completes the profile from what was given, and refuses what cannot be.
@@ -311,6 +362,12 @@ void add_run(CLI::App& app, int& exit_code) {
       ->type_name("table|json")
       ->capture_default_str();
   number("--top", options->top, u32{1}, u32{1'000'000}, "Rows of each list in the table [10]", "");
+  command
+      .add_option("--view", options->view,
+                  "The full-screen view while it runs; auto: on a terminal, with --format table")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("auto|always|never")
+      ->capture_default_str();
   command.add_option("--color,--colour", options->colour, "Colours in the table")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("auto|always|never")

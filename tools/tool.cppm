@@ -20,5 +20,7 @@ export import :workload;      // work for a kernel, the same for the same seed
 export import :producer;      // a thread that publishes it and watches it finish
 export import :run;           // a kernel under load -> what is found of it
 export import :render_run;    // that, a line a second and at the end
+export import :canvas;        // a screen of a terminal as a value
+export import :view;          // observations -> that screen
 export import :dump;          // buffers -> a directory that inspect reads
 export import :conformance;   // golden vectors -> passed, failed, skipped
