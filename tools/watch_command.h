@@ -1,0 +1,7 @@
+// The command line of `megakernel watch`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+/// Adds `megakernel watch`, which sets the exit status.
+void add_watch(CLI::App& app, int& exit_code);
