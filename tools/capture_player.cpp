@@ -13,16 +13,13 @@ import megakernel;
 
 namespace megakernel::tool {
 
-std::expected<observer, std::string> capture_player::observer_of(const capture_reader& reader) {
-  return observer::make(reader.header().windows, std::chrono::seconds(1));
-}
-
-std::expected<capture_player, std::string> capture_player::open(const std::string& path) {
+std::expected<capture_player, std::string> capture_player::open(const std::string& path,
+                                                                std::chrono::nanoseconds patience) {
   auto reader = capture_reader::open(path);
   if (!reader) return std::unexpected(std::move(reader.error()));
-  auto watching = observer_of(*reader);
+  auto watching = observer::make(reader->header().windows, patience);
   if (!watching) return std::unexpected(std::move(watching.error()));
-  return capture_player(path, std::move(*reader), std::move(*watching));
+  return capture_player(path, patience, std::move(*reader), std::move(*watching));
 }
 
 std::optional<std::chrono::nanoseconds> capture_player::next_at() const noexcept {
@@ -40,7 +37,7 @@ std::expected<std::optional<observation>, std::string> capture_player::next() {
 }
 
 std::expected<void, std::string> capture_player::seek(std::uint64_t number) {
-  auto fresh = observer_of(reader_);
+  auto fresh = observer::make(reader_.header().windows, patience_);
   if (!fresh) return std::unexpected(std::move(fresh.error()));
   observer_ = std::move(*fresh);
   number = std::min(number, reader_.frames());

@@ -15,8 +15,9 @@ export namespace megakernel::tool {
 /// A capture that is observed frame by frame from anywhere in it, also while it is still written.
 class capture_player {
  public:
-  /// The error is a sentence without the name.
-  [[nodiscard]] static std::expected<capture_player, std::string> open(const std::string& path);
+  /// `patience`: as `observer::make`. The error is a sentence without the name.
+  [[nodiscard]] static std::expected<capture_player, std::string> open(
+      const std::string& path, std::chrono::nanoseconds patience = std::chrono::seconds(1));
 
   [[nodiscard]] const capture_reader& capture() const noexcept { return reader_; }
   [[nodiscard]] std::uint64_t position() const noexcept { return reader_.position(); }
@@ -37,12 +38,15 @@ class capture_player {
   [[nodiscard]] bool grow();
 
  private:
-  capture_player(std::string path, capture_reader&& reader, observer&& watching)
-      : path_(std::move(path)), reader_(std::move(reader)), observer_(std::move(watching)) {}
-  [[nodiscard]] static std::expected<observer, std::string> observer_of(
-      const capture_reader& reader);
+  capture_player(std::string path, std::chrono::nanoseconds patience, capture_reader&& reader,
+                 observer&& watching)
+      : path_(std::move(path)),
+        patience_(patience),
+        reader_(std::move(reader)),
+        observer_(std::move(watching)) {}
 
   std::string path_;
+  std::chrono::nanoseconds patience_;
   capture_reader reader_;
   observer observer_;
 };

@@ -112,6 +112,7 @@ std::expected<void, std::string> live_run::start_threads() {
     return refused(looked.error());
 
   signals_.begin = clock::now();
+  began_ = std::chrono::system_clock::now();
   // Should nobody call `stop_load` in time, producers end by themselves.
   constexpr std::chrono::nanoseconds late = 1s;
   const auto longest = clock::time_point::max() - signals_.begin - late;
@@ -401,31 +402,59 @@ condition live_run::final_state(const run_findings& found) const {
   return found.cut_short ? condition::stopped : condition::progressing;
 }
 
-frame live_run::last_frame() {
-  const live_snapshot& last = kernel_.watchdog().snapshot();
-  totals_.accepted = last.accepted();
-  totals_.publications = sum([](const producer_counts& c) -> auto& { return c.publications; });
-  totals_.ring_full = sum([](const producer_counts& c) -> auto& { return c.ring_full; });
-  totals_.tenants.resize(profile_.tenants);
+void live_run::count_publishers(publisher_totals& known) const {
+  known.publications = sum([](const producer_counts& c) -> auto& { return c.publications; });
+  known.ring_full = sum([](const producer_counts& c) -> auto& { return c.ring_full; });
+  known.tenants.resize(profile_.tenants);
   for (std::uint32_t t = 0; t < profile_.tenants; ++t) {
     const auto of_tenant = [&](auto member) {
       return sum([&](const producer_counts& c) -> auto& { return c.tenants[t].*member; });
     };
-    totals_.tenants[t] = {.tenant = t,
-                          .demand = of_tenant(&producer_counts::tenant::demand),
-                          .finished = of_tenant(&producer_counts::tenant::finished),
-                          .waits = of_tenant(&producer_counts::tenant::waits),
-                          .waited = of_tenant(&producer_counts::tenant::waited)};
+    known.tenants[t] = {.tenant = t,
+                        .demand = of_tenant(&producer_counts::tenant::demand),
+                        .finished = of_tenant(&producer_counts::tenant::finished),
+                        .waits = of_tenant(&producer_counts::tenant::waits),
+                        .waited = of_tenant(&producer_counts::tenant::waited)};
   }
-  totals_.latency = latency_now(std::nullopt);
-  return {.at = last_look_at_ - signals_.begin,
-          .wall = last_at_,
-          .control = last.control(),
-          .ring = last.ring(),
-          .debug_log = last.debug_log(),
-          .io_queue = last.io_queue(),
-          .torn_pages = last.torn_pages(),
-          .publishers = &totals_};
+  known.latency = latency_now(std::nullopt);
+}
+
+capture_header live_run::about() {
+  kernel_buffers& buffers = kernel_.buffers();
+  return {.bytes = {.control = buffers.control().size(),
+                    .ring = buffers.ring().size(),
+                    .debug_log = buffers.debug_log().size(),
+                    .io_queue = buffers.io_queue().size()},
+          .began = began_,
+          .windows = {window_opcode}};
+}
+
+std::expected<frame, std::string> live_run::sample(run_sample& storage) {
+  const auto at = clock::now() - signals_.begin;
+  const auto wall = std::chrono::system_clock::now();
+  if (auto taken = storage.snapshot.take(kernel_.buffers(), kernel_.feed()); !taken)
+    return refused(taken.error());
+  return frame_of(storage.snapshot, at, wall, storage.publishers);
+}
+
+frame live_run::last_frame() {
+  return frame_of(kernel_.watchdog().snapshot(), last_look_at_ - signals_.begin, last_at_,
+                  publishers_);
+}
+
+frame live_run::frame_of(const live_snapshot& taken, std::chrono::nanoseconds at,
+                         std::chrono::system_clock::time_point wall,
+                         publisher_totals& known) const {
+  known.accepted = taken.accepted();
+  count_publishers(known);
+  return {.at = at,
+          .wall = wall,
+          .control = taken.control(),
+          .ring = taken.ring(),
+          .debug_log = taken.debug_log(),
+          .io_queue = taken.io_queue(),
+          .torn_pages = taken.torn_pages(),
+          .publishers = &known};
 }
 
 run_dump live_run::dump() const noexcept {

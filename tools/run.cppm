@@ -14,6 +14,7 @@ module;
 #include <vector>
 export module megakernel.tool:run;
 import megakernel;
+import :capture;
 import :frame;
 import :histogram;
 import :inspect;
@@ -123,6 +124,12 @@ struct run_dump {
   std::span<const std::byte> io_queue;
 };
 
+/// What `live_run::sample` puts a frame into.
+struct run_sample {
+  live_snapshot snapshot;
+  publisher_totals publishers;
+};
+
 /// A run: `start`, then `look` as often as one likes until `load_ended`, then `drain` until it says
 /// so, then `finish`. For one thread.
 class live_run {
@@ -155,6 +162,14 @@ class live_run {
   /// After `finish`.
   [[nodiscard]] run_dump dump() const noexcept;
 
+  [[nodiscard]] const run_profile& profile() const noexcept { return profile_; }
+  /// For a capture; its texts are empty. For any thread.
+  [[nodiscard]] capture_header about();
+  /// A frame of now, whose spans live in `storage`. For any thread, each with a storage of its own,
+  /// as long as this object lives. Lanes are not asked for their counts: at most 256 slots each are
+  /// missing from them. The error is a sentence. O(slots).
+  [[nodiscard]] std::expected<frame, std::string> sample(run_sample& storage);
+
  private:
   using clock = std::chrono::steady_clock;
   live_run(const run_profile& profile, runtime&& kernel) noexcept;
@@ -164,6 +179,10 @@ class live_run {
   [[nodiscard]] latency_histogram latency_now(std::optional<priority> only) const;
   template <class Get>
   [[nodiscard]] std::uint64_t sum(Get get) const;
+  void count_publishers(publisher_totals& known) const;
+  [[nodiscard]] frame frame_of(const live_snapshot& taken, std::chrono::nanoseconds at,
+                               std::chrono::system_clock::time_point wall,
+                               publisher_totals& known) const;
   void add_up(run_findings& found);
   void add_tenants(run_findings& found) const;
   void add_opcodes(run_findings& found) const;
@@ -180,6 +199,7 @@ class live_run {
   clock::time_point drain_began_;
   clock::time_point last_look_at_;
   clock::time_point refilled_at_;
+  std::chrono::system_clock::time_point began_;  // as `signals_.begin`
   run_phase phase_ = run_phase::load;
   run_end why_ = run_end::count;
   bool keep_previous_ = false;
@@ -194,7 +214,7 @@ class live_run {
   byte_buffer previous_ring_;
   std::chrono::system_clock::time_point previous_at_;
   std::chrono::system_clock::time_point last_at_;
-  publisher_totals totals_;
+  publisher_totals publishers_;
 };
 
 }  // namespace megakernel::tool

@@ -2,6 +2,7 @@
 
 #include "full_screen.h"
 #include "numbers.h"
+#include "signals.h"
 #include "terminal.h"
 
 #include <fmt/format.h>
@@ -41,29 +42,6 @@ void complain(std::string_view sentence) {
   std::fputs(fmt::format("megakernel: {}\n", sentence).c_str(), stderr);
 }
 
-/// Signals that asked for an end so far.
-std::atomic<int> asked_to_end{0};
-static_assert(std::atomic<int>::is_always_lock_free);
-
-extern "C" void count_signal(int signal) {
-  // The third one ends the process, whatever it is doing.
-  if (asked_to_end.fetch_add(1, std::memory_order_relaxed) != 0) std::signal(signal, SIG_DFL);
-}
-
-void catch_signals() {
-  struct sigaction action{};
-  action.sa_handler = count_signal;  // without SA_RESTART: a write that waits is interrupted
-  sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGINT, SIGTERM}) {
-    // What whoever started us ignores stays ignored: a shell does so for what runs behind it.
-    struct sigaction before{};
-    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
-      sigaction(signal, &action, nullptr);
-  }
-}
-
-int signals() { return asked_to_end.load(std::memory_order_relaxed); }
-
 struct run_options {
   run_profile profile;
   std::string target = "cpu";
@@ -77,6 +55,8 @@ struct run_options {
   std::string colour = "auto";
   std::string view = "auto";
   std::string dump;
+  std::string capture;
+  double capture_rate = 10;
   std::uint32_t top = 10;
 };
 
@@ -99,9 +79,16 @@ class run_command {
       directory.emplace(std::move(*opened));
     }
     catch_signals();
+    std::signal(SIGXFSZ, SIG_IGN);  // a file over its limit is an error to report
     auto kernel = live_run::start(options_.profile, directory.has_value());
     if (!kernel) return give_up(kernel.error());
-    kernel_ = kernel->get();
+    kernel_ = std::move(*kernel);
+    if (!options_.capture.empty()) {
+      auto capture = run_capture::start(*kernel_, options_.capture, options_.capture_rate,
+                                        "megakernel " MEGAKERNEL_VERSION ", " __VERSION__);
+      if (!capture) return give_up(about_capture(capture.error()));
+      capture_ = std::move(*capture);
+    }
     if (auto viewed = open_view(); !viewed) return give_up(viewed.error());
     if (!json() && view_ == nullptr) render_run_head(options_.profile, style_, to_);
 
@@ -110,6 +97,7 @@ class run_command {
     if (!drained) return give_up(drained.error());
     const auto found = kernel_->finish(!*drained);
     if (!found) return give_up(found.error());
+    const bool captured = end_capture();
 
     if (view_ != nullptr) {
       view_.reset();  // what follows is for the terminal's ordinary screen
@@ -121,7 +109,7 @@ class run_command {
       render_findings(*found, style_, to_);
     }
     const int failure = to_.finish();
-    int code = needs_attention(*found) ? attention : healthy;
+    int code = !captured ? unusable : needs_attention(*found) ? attention : healthy;
     if (failure != 0)
       code = give_up(fmt::format("The output could not be written: {}.", std::strerror(failure)));
     if (!directory) return code;
@@ -173,10 +161,37 @@ class run_command {
   /// Signals that asked for an end so far, and the view's key for it.
   [[nodiscard]] int ends_asked() const { return signals() + (quit_ ? 1 : 0); }
 
+  [[nodiscard]] std::string about_capture(std::string_view why) const {
+    return fmt::format("{}: {}", printable(options_.capture), why);
+  }
+
+  /// Whether all is well with it; if not, that is said once.
+  bool watch_capture() {
+    if (!capture_ || capture_failed_) return !capture_failed_;
+    const std::string why = capture_->failure();
+    if (why.empty()) return true;
+    complain(about_capture(why));
+    capture_failed_ = true;
+    return false;
+  }
+
+  bool end_capture() {
+    if (!capture_) return true;
+    const auto totals = capture_->stop();
+    if (!totals) return watch_capture();
+    if (json()) {
+      render_captured_json(options_.capture, *totals, to_);
+    } else {
+      render_captured(options_.capture, *totals, style_, to_);
+    }
+    return true;
+  }
+
   outcome look() {
     if (view_ != nullptr && view_->playback().paused && !std::exchange(stepped_, false)) return {};
     const auto seen = kernel_->look();
     if (!seen) return std::unexpected(seen.error());
+    (void)watch_capture();
     if (view_ != nullptr) {
       auto observed = observer_->look(kernel_->last_frame());
       if (!observed) return std::unexpected(observed.error());
@@ -227,7 +242,9 @@ class run_command {
   const run_options& options_;
   run_style style_;
   output to_;
-  live_run* kernel_ = nullptr;
+  std::unique_ptr<live_run> kernel_;
+  std::unique_ptr<run_capture> capture_;  // of the run above, so it ends before it
+  bool capture_failed_ = false;
   std::unique_ptr<full_screen> view_;
   std::optional<observer> observer_;
   bool quit_ = false;
@@ -357,6 +374,16 @@ void add_run(CLI::App& app, int& exit_code) {
       ->check([](const std::string& name) {
         return name.empty() ? std::string("A directory name is empty.") : std::string();
       });
+  auto* const capture =
+      command
+          .add_option("--capture", options->capture,
+                      "Write frames of the ring over time there, for `megakernel replay`")
+          ->type_name("FILE")
+          ->check([](const std::string& name) {
+            return name.empty() ? std::string("A file name is empty.") : std::string();
+          });
+  positive("--capture-rate", options->capture_rate, 10'000, "HZ", "Frames a second [10]", "")
+      ->needs(capture);
   command.add_option("--format", options->format, "A line a second and a table, or JSON lines")
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("table|json")
@@ -378,6 +405,7 @@ void add_run(CLI::App& app, int& exit_code) {
       "  megakernel run --mix nop --producers 1 --workers 1 --spin --duration 10\n"
       "  megakernel run --priorities critical=1,normal=8 --rate 200000 --tenants 8\n"
       "  megakernel run --count 1000000 --seed 7 --format json --dump /tmp/run\n"
+      "  megakernel run --duration 60 --capture run.mkcap --capture-rate 100\n"
       "\n"
       "Ctrl-C ends the load and drains the ring; a second one ends that, too.\n"
       "\n"

@@ -2,6 +2,7 @@
 
 #include "full_screen.h"
 #include "numbers.h"
+#include "replay_command.h"
 #include "signals.h"
 #include "terminal.h"
 
@@ -36,6 +37,7 @@ using megakernel::word;
 enum exit_status : int { healthy = 0, unusable = 1, attention = 3 };
 
 struct watch_options {
+  std::string capture;
   std::string control;
   std::string ring;
   std::vector<std::string> window_opcodes;
@@ -70,7 +72,10 @@ class watch_command {
       view_ = full_screen::open("megakernel watch  " + printable(options_.ring), style_.colour);
     if (view_ == nullptr && options_.view == "always")
       return give_up("There is no terminal to show the view on. Leave --view out.");
-    if (view_ == nullptr) render_look_head(style_, to_);
+    if (view_ == nullptr) {
+      screen page(to_, style_.width, style_.colour);
+      print_look_head(style_.width, page);
+    }
     show();
     const int code = watch();
     view_.reset();
@@ -163,22 +168,29 @@ class watch_command {
 
 void add_watch(CLI::App& app, int& exit_code) {
   CLI::App& command = *app.add_subcommand(
-      "watch", "Watch a kernel through buffers that another process keeps rewriting as files");
+      "watch", "Watch a kernel: a capture of it, or files that another process keeps rewriting");
   const auto options = std::make_shared<watch_options>();
   const auto not_empty = [](const std::string& name) {
     return name.empty() ? std::string("A file name is empty.") : std::string();
   };
-  command.add_option("--control", options->control, "Control buffer, a regular file")
-      ->type_name("FILE")
-      ->check(not_empty)
-      ->required();
-  command.add_option("--ring", options->ring, "Ring, a regular file")
-      ->type_name("FILE")
-      ->check(not_empty)
-      ->required();
+  auto* const capture =
+      command.add_option("capture", options->capture, "A capture, played as `replay` does")
+          ->type_name("CAPTURE")
+          ->check(not_empty);
+  auto* const control =
+      command.add_option("--control", options->control, "Control buffer, a regular file")
+          ->type_name("FILE")
+          ->check(not_empty)
+          ->excludes(capture);
+  auto* const ring = command.add_option("--ring", options->ring, "Ring, a regular file")
+                         ->type_name("FILE")
+                         ->check(not_empty)
+                         ->needs(control);
+  control->needs(ring);
   command
       .add_option("--window-opcode", options->window_opcodes,
                   "Opcode whose slots form windows, decimal or 0x...; may be repeated")
+      ->needs(control)
       ->type_name("N")
       ->take_all()
       ->expected(1)
@@ -209,6 +221,7 @@ void add_watch(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command.footer(
       "Examples:\n"
+      "  megakernel watch run.mkcap\n"
       "  megakernel watch --control control.bin --ring ring.bin\n"
       "  megakernel watch --control /dev/shm/k.control --ring /dev/shm/k.ring \\\n"
       "      --interval 0.1 --window-opcode 1001 --duration 60 > watched.txt\n"
@@ -216,5 +229,13 @@ void add_watch(CLI::App& app, int& exit_code) {
       "Exit status: 0 nothing looked wrong at the last look, 1 the files were not usable, 2 "
       "usage,\n"
       "3 the kernel looked stalled, dead, blocked or faulted.");
-  command.callback([options, &exit_code] { exit_code = watch_command(*options).run(); });
+  command.callback([options, &exit_code] {
+    if (!options->capture.empty()) {
+      exit_code = replay_capture(options->capture, options->view, options->colour);
+    } else if (!options->control.empty()) {
+      exit_code = watch_command(*options).run();
+    } else {
+      throw CLI::ValidationError("Give a capture, or --control and --ring.");
+    }
+  });
 }
