@@ -68,6 +68,7 @@ struct run_options {
   std::string form;
   std::string work;
   std::string priorities;
+  std::string inject;
   std::optional<double> duration;
   double drain = 5;
   std::optional<std::uint32_t> workers;
@@ -126,7 +127,7 @@ class run_command {
   using clock = std::chrono::steady_clock;
   using outcome = std::expected<void, std::string>;
   static constexpr std::chrono::nanoseconds turn = 10ms;
-  static constexpr std::chrono::nanoseconds between_looks = 1s;
+  static constexpr std::chrono::nanoseconds between_lines = 990ms;
 
   [[nodiscard]] bool json() const { return options_.format == "json"; }
 
@@ -140,16 +141,25 @@ class run_command {
     if (!seen) return std::unexpected(seen.error());
     if (json()) {
       render_look_json(*seen, to_);
-    } else {
-      render_look(*seen, style_, to_);
+      return {};
     }
+    // Looks may come more often than lines that a person can read.
+    const std::string ailing = headline(seen->diagnosis);
+    const bool changed = ailing != ailing_;
+    if (looks_apart() < between_lines && !changed && clock::now() < next_line_) return {};
+    render_look(*seen, style_, to_);
+    next_line_ = clock::now() + between_lines;
+    if (changed) render_diagnosis(*seen, style_, to_);
+    ailing_ = ailing;
     return {};
   }
 
   /// Looks once a second, and when the load is about to end: what was found under load is of then.
   outcome watch_load() {
+    const std::chrono::nanoseconds between_looks = looks_apart();
     auto next = clock::now() + between_looks;
     while (!kernel_->load_ended()) {
+      if (auto injected = kernel_->inject_when_due(); !injected) return injected;
       const bool over = kernel_->load_left() == 0ns;
       if (over || signals() != 0 || clock::now() >= next) {
         if (auto looked = look(); !looked) return looked;
@@ -166,6 +176,7 @@ class run_command {
 
   /// Whether it was drained, or waited for as long as it was asked to.
   std::expected<bool, std::string> watch_drain() {
+    const std::chrono::nanoseconds between_looks = looks_apart();
     auto next = clock::now() + between_looks;
     while (!kernel_->drain(turn)) {
       if (signals() > 1 || to_.failed()) return false;
@@ -177,8 +188,15 @@ class run_command {
     return true;
   }
 
+  /// A failure that is injected should be found within a second.
+  [[nodiscard]] std::chrono::nanoseconds looks_apart() const {
+    return options_.profile.inject == injection::nothing ? 1s : 25ms;
+  }
+
   const run_options& options_;
   run_style style_;
+  std::string ailing_;  // as last shown
+  clock::time_point next_line_{};
   output to_;
   live_run* kernel_ = nullptr;
 };
@@ -204,6 +222,11 @@ void settle(run_options& options) {
   if (options.duration || !profile.count)
     profile.duration = from_seconds(options.duration.value_or(usual_duration));
   profile.drain = from_seconds(options.drain);
+  if (!options.inject.empty()) {
+    profile.inject = *parse_injection(options.inject);  // the check has passed
+    profile.inject_after = profile.duration ? *profile.duration / 3 : 1s;
+    profile.patience = 500ms;
+  }
   const std::uint32_t cores = std::thread::hardware_concurrency();
   profile.workers =
       options.workers.value_or(cores > profile.producers ? cores - profile.producers : 1);
@@ -301,6 +324,14 @@ void add_run(CLI::App& app, int& exit_code) {
   positive("--drain-timeout", options->drain, year, "SECONDS",
            "How long to wait for what is owed after that [5]", "Work");
 
+  command
+      .add_option("--inject", options->inject,
+                  "Make the kernel suffer from this, a third of the duration after the start")
+      ->check(CLI::IsMember(
+          {"stall", "dead", "fault", "unauthorised", "quota", "lost-io", "torn", "regressed"}))
+      ->type_name("FAILURE")
+      ->group("Work");
+
   command.add_option("--dump", options->dump, "Leave the buffers there, for `megakernel inspect`")
       ->type_name("DIR")
       ->check([](const std::string& name) {
@@ -320,6 +351,7 @@ void add_run(CLI::App& app, int& exit_code) {
       "  megakernel run\n"
       "  megakernel run --mix nop --producers 1 --workers 1 --spin --duration 10\n"
       "  megakernel run --priorities critical=1,normal=8 --rate 200000 --tenants 8\n"
+      "  megakernel run --inject stall\n"
       "  megakernel run --count 1000000 --seed 7 --format json --dump /tmp/run\n"
       "\n"
       "Ctrl-C ends the load and drains the ring; a second one ends that, too.\n"

@@ -160,6 +160,11 @@ struct finding {
   friend constexpr bool operator==(const finding&, const finding&) = default;
 };
 
+namespace detail {
+/// A 32-bit count that moved by this much or more went back.
+inline constexpr std::uint64_t longest_step = std::uint64_t{1} << 31;
+}  // namespace detail
+
 /// Whether somebody should do something about it.
 [[nodiscard]] constexpr bool is_alarm(ailment what) noexcept {
   using enum ailment;
