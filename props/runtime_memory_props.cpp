@@ -208,7 +208,7 @@ bool snapshots() {
           require(look(w) == code{});
           require(heap::state.allocations == before, "storage is kept");
         });
-    require(dog_can_fail == 5 + 1 + 2, std::to_string(dog_can_fail));
+    require(dog_can_fail == 5 + 1 + 3, std::to_string(dog_can_fail));
   });
 }
 

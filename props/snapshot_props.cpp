@@ -356,11 +356,36 @@ bool producer_that_stops() {
   });
 }
 
+bool held_slot() {
+  return once("a slot that is held is not torn, or is taken, or keeps a feed open", [] {
+    auto buffers = value_of(mk::kernel_buffers::make({.slots = 64}));
+    auto feed = value_of(mk::work_feed::over(buffers, mk::schedule::ring_order));
+    mk::live_snapshot snapshot;
+    const std::uint32_t held = value_of(feed.hold());
+    require(feed.accepted() == 0);
+    for (int i = 0; i < 63; ++i) require(value_of(feed.publish({})).first != held);
+    require(code_of(feed.publish({})) == mk::error_code::ring_full);
+    require(code_of(feed.hold()) == mk::error_code::ring_full);
+    value_of(snapshot.take(buffers, feed));
+    require(snapshot.torn_pages().size() == 1 && snapshot.torn_pages()[0] == held / 32);
+    require(mk::load_word(snapshot.ring().data() + std::size_t{held} * abi::slot_bytes, 0) ==
+            mk::live_snapshot::torn_status);
+    require(code_of(feed.close(mk::deadline::immediate())) == mk::error_code::deadline_passed);
+    require(code_of(feed.hold()) != mk::error_code{});
+    feed.let_go_of(held);
+    require(feed.close(mk::deadline::immediate()).has_value());
+    require(code_of(feed.hold()) == mk::error_code::feed_closed);
+    value_of(snapshot.take(buffers, feed));
+    require(snapshot.torn_pages().empty());
+  });
+}
+
 }  // namespace
 
 int main() {
   bool ok = true;
   ok &= half_written_slots();
+  ok &= held_slot();
   // The thread sanitizer puts signals off until a thread waits.
   if (!thread_sanitized) ok &= producer_that_stops();
   ok &= no_tears();

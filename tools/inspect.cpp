@@ -193,8 +193,15 @@ std::expected<health_findings, refusal> health_of(const dumps& given) {
   health_findings found{.report = *second,
                         .stuck = {second->oldest.begin(), second->oldest.end()},
                         .delta = std::nullopt,
+                        .diagnosis = {},
                         .interval = given.interval};
   found.report.oldest = {};
+  diagnostician doctor({.patience = {}, .looks = 1});
+  if (auto first = doctor.look(previous, {}, {}, given.previous->ring); !first)
+    return blame(first.error(), true);
+  auto diagnosed = doctor.look(current, given.interval, {}, given.ring);
+  if (!diagnosed) return blame(diagnosed.error());
+  found.diagnosis = *diagnosed;
   // The tracker follows a count that wraps, `health_since` does not: it stays empty then.
   if (const auto delta = health_since(previous.summary(), current.summary()); delta)
     found.delta = *delta;
@@ -209,6 +216,38 @@ condition judge(const inspection& found) {
 }
 
 }  // namespace
+
+condition condition_of(const diagnosis& of) noexcept {
+  if (of.findings.empty()) return condition::busy;
+  const auto unless_faulted = [&](condition c) {
+    return of.find(ailment::faulted) != nullptr ? condition::faulted : c;
+  };
+  switch (of.primary().what) {
+    case ailment::stalled:
+    case ailment::waiting_for_io:
+      return condition::stalled;
+    case ailment::unauthorised:
+    case ailment::throttled:
+      return condition::blocked;
+    case ailment::dead:
+      return condition::dead;
+    case ailment::faulted:
+      return condition::faulted;
+    case ailment::idle:
+      return unless_faulted(condition::idle);
+    case ailment::stopped:
+      return unless_faulted(condition::stopped);
+    case ailment::too_early:
+      return unless_faulted(condition::busy);
+    case ailment::healthy:
+    case ailment::slow:
+    case ailment::count_regressed:
+    case ailment::torn:
+    case ailment::observer_too_slow:
+      return unless_faulted(condition::progressing);
+  }
+  return condition::busy;
+}
 
 condition condition_of(verdict seen, bool faults) noexcept {
   const auto unless_faulted = [faults](condition c) { return faults ? condition::faulted : c; };

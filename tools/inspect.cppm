@@ -62,6 +62,9 @@ enum class condition : std::uint8_t {
   return c == faulted || c == stalled || c == blocked || c == dead;
 }
 
+/// What ails the ring first of all, as a condition.
+[[nodiscard]] condition condition_of(const diagnosis& of) noexcept;
+
 /// A tracker's verdict as a condition, where some slots may be in FAULT.
 [[nodiscard]] condition condition_of(verdict seen, bool faults) noexcept;
 
@@ -111,6 +114,7 @@ struct health_findings {
   health_report report;               ///< its `oldest` is empty: see `stuck`
   std::vector<stuck_slot> stuck;      ///< the longest stuck of `report.stuck_slots`
   std::optional<health_delta> delta;  ///< nothing when the 32-bit done count wrapped
+  megakernel::diagnosis diagnosis;    ///< of two looks, without patience
   std::chrono::nanoseconds interval{};
 };
 

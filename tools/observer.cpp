@@ -153,17 +153,19 @@ std::expected<observation, std::string> observer::look(const frame& seen) {
   if (!found) return refused(found.error().why);
   if (auto decoded = telemetry_.decode(seen.control, seen.ring); !decoded)
     return refused(decoded.error());
-  const auto health = tracker_.look(telemetry_, seen.at);
-  if (!health) return refused(health.error());
+  const auto diagnosed = doctor_.look(telemetry_, seen.at, seen.torn_pages, seen.ring);
+  if (!diagnosed) return refused(diagnosed.error());
+  const health_report& health = doctor_.health();
 
   const ring_summary& ring = found->current;
   observation to{.number = frames_,
                  .at = seen.at,
                  .interval = frames_ == 0 ? std::chrono::nanoseconds{} : seen.at - at_,
                  .wall = seen.wall,
-                 .state = condition_of(health->verdict, health->fault_slots != 0),
-                 .health = *health,
-                 .stuck = {health->oldest.begin(), health->oldest.end()},
+                 .state = condition_of(*diagnosed),
+                 .diagnosis = *diagnosed,
+                 .health = health,
+                 .stuck = {health.oldest.begin(), health.oldest.end()},
                  .occupancy = ring.occupancy(),
                  .counters = ring.counters(),
                  .report = ring.control().report(),
@@ -173,7 +175,7 @@ std::expected<observation, std::string> observer::look(const frame& seen) {
                  .faults = faults_of(*found, seen),
                  .torn_pages = seen.torn_pages.size()};
   to.health.oldest = {};
-  to.done_per_second = per_second(health->done_delta, to.interval);
+  to.done_per_second = per_second(health.done_delta, to.interval);
   if (seen.publishers != nullptr) {
     to.accepted = seen.publishers->accepted;
     to.latency = (totals_before_ ? seen.publishers->latency.since(totals_before_->latency)

@@ -58,6 +58,7 @@ struct observation {
   std::chrono::nanoseconds interval{};  ///< since the frame before; zero for the first
   std::chrono::system_clock::time_point wall{};
   condition state = condition::busy;
+  megakernel::diagnosis diagnosis{};
   health_report health{};           ///< its `oldest` is empty: see `stuck`
   std::vector<stuck_slot> stuck{};  ///< longest first
   ring_occupancy occupancy{};
@@ -92,13 +93,13 @@ class observer {
 
  private:
   observer(std::vector<opcode> windows, std::chrono::nanoseconds patience)
-      : windows_(std::move(windows)), tracker_(patience) {}
+      : windows_(std::move(windows)), doctor_({.patience = patience}) {}
   void add_tenants(const inspection& found, const frame& seen, observation& to) const;
   void add_opcodes(const inspection& found, observation& to) const;
   void remember(const inspection& found, const frame& seen);
 
   std::vector<opcode> windows_;
-  health_tracker tracker_;
+  diagnostician doctor_;
   ring_telemetry telemetry_;
   control_snapshot before_;
   std::optional<publisher_totals> totals_before_;

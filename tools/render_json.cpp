@@ -268,6 +268,8 @@ void render_json(const inspection& found, const json_options& options, output& t
   write_debug_log(found.debug_log, out);
   write_io_queue(found.io_queue, out);
   out.member("health", found.health ? health_json(*found.health) : json(nullptr));
+  out.member("diagnosis",
+             found.health ? json::parse(diagnosis_json(found.health->diagnosis)) : json(nullptr));
   if (options.slots) out.list("slots", found.slots, slot_json);
   out.finish();
 }

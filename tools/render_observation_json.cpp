@@ -175,6 +175,7 @@ std::string observation_json(const observation& seen) {
                   {"unix_ns", wall.count()},
                   {"verdict", name(seen.state)},
                   {"needs_attention", needs_attention(seen.state)},
+                  {"diagnosis", json::parse(diagnosis_json(seen.diagnosis))},
                   {"health", health_of(seen.health)},
                   {"stuck", stuck_of(seen)},
                   {"occupancy", occupancy_of(seen.occupancy)},

@@ -105,6 +105,7 @@ void run_renderer::verdict() {
   to_.paragraph(fmt::format("{}: {}", name(found_.state), sentence(found_)), 0, 2,
                 needs_attention(found_) ? ink::red : colour_of(found_.state));
   for (const std::string& warning : warnings(found_)) to_.paragraph("- " + warning, 0, 2);
+  render_diagnosis_section(found_.last.diagnosis, "of the last look", top_, to_);
 }
 
 void run_renderer::throughput() {
@@ -371,6 +372,13 @@ std::vector<std::string> warnings(const run_findings& found) {
     notes.push_back(fmt::format("{} did not leave when SHUTDOWN was set.",
                                 counted(found.workers_left, "worker")));
   }
+  if (found.profile.inject != injection::nothing) {
+    notes.push_back(found.injected
+                        ? fmt::format("The failure '{}' was injected {} after the load began.",
+                                      name(found.profile.inject), in_seconds(found.injected->at))
+                        : fmt::format("The load ended before the failure '{}' was injected.",
+                                      name(found.profile.inject)));
+  }
   if (found.ended_by == run_end::signal) notes.push_back("The load was ended by a signal.");
   if (found.alarms != 0 && !needs_attention(found.state)) {
     notes.push_back(fmt::format("{} found the kernel stalled, blocked or dead; it went on.",
@@ -418,6 +426,12 @@ void render_look(const run_look& seen, const run_style& style, output& to) {
               .state = seen.state,
               .remark = seen.phase == run_phase::drain ? ", draining" : ""},
              style.width, page);
+  to.flush();
+}
+
+void render_diagnosis(const run_look& seen, const run_style& style, output& to) {
+  screen page(to, used(style), style.colour);
+  render_diagnosis(seen.diagnosis, style.top, page);
   to.flush();
 }
 

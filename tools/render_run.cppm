@@ -26,6 +26,8 @@ struct run_style {
 void render_run_head(const run_profile& profile, const run_style& style, output& to);
 /// One line.
 void render_look(const run_look& seen, const run_style& style, output& to);
+/// What ails the ring, where something does.
+void render_diagnosis(const run_look& seen, const run_style& style, output& to);
 /// What it came to.
 void render_findings(const run_findings& found, const run_style& style, output& to);
 

@@ -41,6 +41,15 @@ json occupancy_of(const ring_occupancy& o) {
           {"unknown", o.unknown}};
 }
 
+json injected_json(const std::optional<injected_failure>& injected) {
+  if (!injected) return nullptr;
+  return {{"what", name(injected->what)},
+          {"at_ns", injected->at.count()},
+          {"slots", injected->slots},
+          {"tenant", injected->tenant ? json(*injected->tenant) : json(nullptr)},
+          {"opcode", injected->op ? json(word(*injected->op)) : json(nullptr)}};
+}
+
 json look_json(const run_look& l) {
   const health_report& h = l.health;
   return {{"phase", name(l.phase)},
@@ -62,7 +71,9 @@ json look_json(const run_look& l) {
           {"stuck_slots", h.stuck_slots},
           {"quiet_ns", h.quiet.count()},
           {"heartbeat_delta", h.heartbeat_delta ? json(*h.heartbeat_delta) : json(nullptr)},
-          {"torn_pages", l.torn_pages}};
+          {"torn_pages", l.torn_pages},
+          {"injected", injected_json(l.injected)},
+          {"diagnosis", json::parse(diagnosis_json(l.diagnosis))}};
 }
 
 json profile_json(const run_profile& p) {
@@ -81,7 +92,9 @@ json profile_json(const run_profile& p) {
       {"in_flight", p.rate ? json(nullptr) : json(std::uint64_t{p.outstanding()} * p.producers)},
       {"spin", p.spin},
       {"quota", p.quota ? json(*p.quota) : json(nullptr)},
-      {"seed", p.seed}};
+      {"seed", p.seed},
+      {"inject", name(p.inject)},
+      {"patience_ns", p.patience.count()}};
 }
 
 json tenants_json(const run_findings& found) {
@@ -187,6 +200,8 @@ void render_findings_json(const run_findings& found, output& to) {
                    {"opcodes", opcodes_json(found)},
                    {"faults", faults_json(found)},
                    {"alarms", found.alarms},
+                   {"injected", injected_json(found.injected)},
+                   {"diagnosis", json::parse(diagnosis_json(found.last.diagnosis))},
                    {"deepest", look_json(found.deepest)},
                    {"last", look_json(found.last)},
                    {"recommend", advice_value(found.deepest.advice)}});

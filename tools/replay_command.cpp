@@ -140,17 +140,17 @@ class replay_command {
     if (options_.view == "never" || (options_.view == "auto" && lines)) return std::nullopt;
     auto from = capture_player::open(options_.file, from_seconds(options_.patience));
     if (!from) return give_up(from.error());
-    const auto on = full_screen::open("megakernel replay  " + printable(options_.file),
-                                      style_.colour);
+    const auto on =
+        full_screen::open("megakernel replay  " + printable(options_.file), style_.colour);
     if (on == nullptr && options_.view == "auto") return std::nullopt;
     if (on == nullptr)
       return give_up("There is no terminal to show the view on. Leave --view out.");
     catch_signals();
     constexpr double fastest = 1024;
     const double speed = options_.speed == "max" ? fastest : std::stod(options_.speed);
-    const auto played = ::play(*from, *on,
-                               {.speed = speed, .from = from_seconds(options_.from.value_or(0))},
-                               signals_caught);
+    const auto played =
+        ::play(*from, *on, {.speed = speed, .from = from_seconds(options_.from.value_or(0))},
+               signals_caught);
     if (played) return fine;
     return give_up(played.error());
   }

@@ -28,8 +28,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::nanoseconds patience = 1s;
-
 std::unexpected<std::string> refused(const error& why) {
   return std::unexpected(std::string(why.message().text()));
 }
@@ -65,20 +63,22 @@ live_run::live_run(const run_profile& profile, runtime&& kernel) noexcept
 live_run::~live_run() {
   signals_.stop.store(true, std::memory_order_relaxed);
   signals_.abandon.store(true, std::memory_order_relaxed);
+  if (injector_ != nullptr) injector_->lift();
   for (std::thread& thread : threads_) thread.join();
 }
 
 std::expected<std::unique_ptr<live_run>, std::string> live_run::start(const run_profile& profile,
                                                                       bool keep_previous) {
   const auto table = dfa_table();
-  auto kernel = runtime::make({.layout = {.slots = profile.slots,
-                                          .tenants = profile.tenants,
-                                          .observable_words = work_places::observable_words,
-                                          .arena_bytes = work_places::arena_bytes,
-                                          .dfa_table = table,
-                                          .quotas = profile.quota.has_value()},
-                               .order = profile.order,
-                               .patience = patience});
+  auto kernel = runtime::make(
+      {.layout = {.slots = profile.slots,
+                  .tenants = profile.tenants,
+                  .observable_words = work_places::observable_words,
+                  .arena_bytes = work_places::arena_bytes,
+                  .dfa_table = table,
+                  .quotas = profile.quota.has_value() || profile.inject == injection::quota},
+       .order = profile.order,
+       .patience = profile.patience});
   if (!kernel) return refused(kernel.error());
   auto windows = window_opcodes::of(std::array{window_opcode});
   if (!windows) return refused(windows.error());
@@ -99,6 +99,8 @@ std::expected<void, std::string> live_run::start_threads() {
     producers_.push_back(
         std::make_unique<producer>(profile_, i, kernel_.feed(), signals_, *counts_.back()));
   }
+  counts_.push_back(std::make_unique<producer_counts>());
+  injector_ = std::make_unique<injector>(profile_, kernel_, *counts_.back());
   threads_.reserve(profile_.producers);
   prepare(kernel_.buffers(), profile_.seed);
   refill();
@@ -131,10 +133,14 @@ std::expected<void, std::string> live_run::start_threads() {
 }
 
 void live_run::refill() noexcept {
-  if (!profile_.quota) return;
+  if (!kernel_.buffers().where().quotas) return;
+  constexpr word plenty = std::numeric_limits<word>::max() / 2;
   word* const quotas = kernel_.buffers().where().control + abi::tenant_quota_word;
-  for (word t = 0; t < profile_.tenants; ++t)
-    std::atomic_ref<word>(quotas[t]).store(*profile_.quota, std::memory_order_relaxed);
+  for (word t = 0; t < profile_.tenants; ++t) {
+    if (injector_->withholds_tokens(t)) continue;
+    std::atomic_ref<word>(quotas[t]).store(profile_.quota.value_or(plenty),
+                                           std::memory_order_relaxed);
+  }
 }
 
 bool live_run::load_ended() {
@@ -143,6 +149,12 @@ bool live_run::load_ended() {
     refill();
   }
   return signals_.loading.load(std::memory_order_acquire) == 0;
+}
+
+std::expected<void, std::string> live_run::inject_when_due() {
+  if (profile_.inject == injection::nothing || injector_->done()) return {};
+  if (phase_ != run_phase::load || clock::now() - signals_.begin < profile_.inject_after) return {};
+  return injector_->strike(signals_.begin);
 }
 
 std::chrono::nanoseconds live_run::load_left() const {
@@ -195,7 +207,7 @@ std::expected<run_look, std::string> live_run::look(std::chrono::nanoseconds flu
   const ring_summary& ring = dog.telemetry().summary();
 
   run_look seen{.phase = phase_,
-                .state = condition_of(report->verdict, report->fault_slots != 0),
+                .state = condition_of(dog.diagnosis()),
                 .elapsed = now - signals_.begin,
                 .interval = now - std::exchange(last_look_at_, now),
                 .accepted = dog.snapshot().accepted(),
@@ -203,6 +215,8 @@ std::expected<run_look, std::string> live_run::look(std::chrono::nanoseconds flu
                 .done_delta = report->done_delta,
                 .occupancy = ring.occupancy(),
                 .counters = ring.counters(),
+                .diagnosis = dog.diagnosis(),
+                .injected = injector_->done(),
                 .health = *report,
                 .stuck = {report->oldest.begin(), report->oldest.end()},
                 .torn_pages = dog.snapshot().torn_pages().size()};
@@ -249,6 +263,7 @@ std::expected<run_findings, std::string> live_run::finish(bool cut_short) {
   if (!last) return std::unexpected(last.error());
   found.control = kernel_.watchdog().telemetry().control();
 
+  injector_->lift();
   const auto stopped = kernel_.stop(deadline::in(5s));
   if (stopped) {
     found.accounts = *stopped;
@@ -271,6 +286,8 @@ std::expected<run_findings, std::string> live_run::finish(bool cut_short) {
 }
 
 void live_run::add_up(run_findings& found) {
+  injector_->settle();
+  found.injected = injector_->done();
   found.load_time = signals_.ended.load(std::memory_order_relaxed) - signals_.begin;
   found.served_under_load = sum([](const producer_counts& c) -> auto& { return c.served_slots; });
   found.slots_per_second = rate_of(found.served_under_load, found.load_time);
@@ -389,10 +406,12 @@ void live_run::add_laws(run_findings& found) {
 
 condition live_run::final_state(const run_findings& found) const {
   const bool faults = found.accounts.faults != 0;
-  if (found.accounts.owed == 0) return faults ? condition::faulted : condition::idle;
   if (alarming(found.last.state)) return found.last.state;
-  // The tracker is patient; a drain that moved nothing at all need not be.
+  if (found.accounts.owed == 0) return faults ? condition::faulted : condition::idle;
+  // Nothing new is owed since the drain began: here a symptom need not last, and a drain that moved
+  // nothing at all needs no patience.
   const health_report& health = found.last.health;
+  if (const condition seen = condition_of(health.verdict, false); alarming(seen)) return seen;
   if (!found.cut_short && found.last.done == done_before_drain_) {
     if (health.heartbeat_delta == word{0}) return condition::dead;
     const bool blocked = health.unauthorised_slots + health.throttled_slots == found.accounts.owed;

@@ -17,6 +17,7 @@ import megakernel;
 import :capture;
 import :frame;
 import :histogram;
+import :injection;
 import :inspect;
 import :observer;
 import :producer;
@@ -44,8 +45,10 @@ struct run_look {
   double slots_per_second = 0;  ///< of the interval
   ring_occupancy occupancy{};
   runtime_counters counters{};
-  quantiles latency{};     ///< of publications that finished in the interval; nanoseconds
-  health_report health{};  ///< its `oldest` is empty: see `stuck`
+  quantiles latency{};  ///< of publications that finished in the interval; nanoseconds
+  megakernel::diagnosis diagnosis{};
+  std::optional<injected_failure> injected{};  ///< so far
+  health_report health{};                      ///< its `oldest` is empty: see `stuck`
   std::vector<stuck_slot> stuck{};
   std::size_t torn_pages = 0;
   launch_advice advice{};  ///< for what the ring shows now
@@ -105,7 +108,8 @@ struct run_findings {
   run_look deepest{};                  ///< the look under load that found most in the queue
   run_look last{};                     ///< after the drain
   std::uint32_t workers_left = 0;      ///< lanes that did not leave
-  control_snapshot control{};          ///< after the lanes left, where they did
+  std::optional<injected_failure> injected{};
+  control_snapshot control{};  ///< after the lanes left, where they did
 };
 
 /// Whether somebody should look: exit status 3.
@@ -143,6 +147,8 @@ class live_run {
   /// Whether producers have ended, all they had to publish being published. Quotas are refilled
   /// here.
   [[nodiscard]] bool load_ended();
+  /// Makes the failure happen that was asked for, when it is due. The error is a sentence.
+  [[nodiscard]] std::expected<void, std::string> inject_when_due();
   /// What is left of the load's duration; a long time when it has none.
   [[nodiscard]] std::chrono::nanoseconds load_left() const;
   /// Tells producers to publish nothing more, and waits until they do not.
@@ -194,6 +200,7 @@ class live_run {
   window_opcodes windows_;
   producer_signals signals_;
   std::vector<std::unique_ptr<producer_counts>> counts_;
+  std::unique_ptr<injector> injector_;
   std::vector<std::unique_ptr<producer>> producers_;
   std::vector<std::thread> threads_;
   clock::time_point drain_began_;

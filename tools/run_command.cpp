@@ -48,6 +48,7 @@ struct run_options {
   std::string form;
   std::string work;
   std::string priorities;
+  std::string inject;
   std::optional<double> duration;
   double drain = 5;
   std::optional<std::uint32_t> workers;
@@ -122,6 +123,7 @@ class run_command {
   using clock = std::chrono::steady_clock;
   using outcome = std::expected<void, std::string>;
   static constexpr std::chrono::nanoseconds turn = 10ms;
+  static constexpr std::chrono::nanoseconds between_lines = 990ms;
 
   [[nodiscard]] bool json() const { return options_.format == "json"; }
 
@@ -140,14 +142,10 @@ class run_command {
     if (view_ == nullptr && options_.view == "always")
       return std::unexpected("There is no terminal to show the view on. Leave --view out.");
     if (view_ == nullptr) return {};
-    auto made = observer::make(std::array{window_opcode}, 1s);
+    auto made = observer::make(std::array{window_opcode}, p.patience);
     if (!made) return std::unexpected(made.error());
     observer_ = std::move(*made);
     return {};
-  }
-
-  [[nodiscard]] std::chrono::nanoseconds between_looks() const {
-    return view_ != nullptr ? 250ms : 1s;
   }
 
   /// Lets time pass; in the view, for its user.
@@ -201,20 +199,28 @@ class run_command {
     }
     if (json()) {
       render_look_json(*seen, to_);
-    } else {
-      render_look(*seen, style_, to_);
+      return {};
     }
+    // Looks may come more often than lines that a person can read.
+    const std::string ailing = headline(seen->diagnosis);
+    const bool changed = ailing != ailing_;
+    if (looks_apart() < between_lines && !changed && clock::now() < next_line_) return {};
+    render_look(*seen, style_, to_);
+    next_line_ = clock::now() + between_lines;
+    if (changed) render_diagnosis(*seen, style_, to_);
+    ailing_ = ailing;
     return {};
   }
 
   /// Looks once a second, and when the load is about to end: what was found under load is of then.
   outcome watch_load() {
-    auto next = clock::now() + between_looks();
+    auto next = clock::now() + looks_apart();
     while (!kernel_->load_ended()) {
+      if (auto injected = kernel_->inject_when_due(); !injected) return injected;
       const bool over = kernel_->load_left() == 0ns;
       if (over || ends_asked() != 0 || stepped_ || clock::now() >= next) {
         if (auto looked = look(); !looked) return looked;
-        next += between_looks();
+        next += looks_apart();
       }
       if (to_.failed()) return kernel_->stop_load(run_end::output), outcome();
       if (ends_asked() != 0) return kernel_->stop_load(run_end::signal), outcome();
@@ -227,20 +233,28 @@ class run_command {
 
   /// Whether it was drained, or waited for as long as it was asked to.
   std::expected<bool, std::string> watch_drain() {
-    auto next = clock::now() + between_looks();
+    auto next = clock::now() + looks_apart();
     while (!kernel_->drain(turn)) {
       if (view_ != nullptr) wait(0ns);
       if (ends_asked() > 1 || to_.failed()) return false;
       if (kernel_->drained_for() >= options_.profile.drain) return true;
       if (clock::now() < next) continue;
       if (auto looked = look(); !looked) return std::unexpected(looked.error());
-      next += between_looks();
+      next += looks_apart();
     }
     return true;
   }
 
+  /// A failure that is injected should be found within a second.
+  [[nodiscard]] std::chrono::nanoseconds looks_apart() const {
+    if (options_.profile.inject != injection::nothing) return 25ms;
+    return view_ != nullptr ? 250ms : 1s;
+  }
+
   const run_options& options_;
   run_style style_;
+  std::string ailing_;  // as last shown
+  clock::time_point next_line_{};
   output to_;
   std::unique_ptr<live_run> kernel_;
   std::unique_ptr<run_capture> capture_;  // of the run above, so it ends before it
@@ -272,6 +286,11 @@ void settle(run_options& options) {
   if (options.duration || !profile.count)
     profile.duration = from_seconds(options.duration.value_or(usual_duration));
   profile.drain = from_seconds(options.drain);
+  if (!options.inject.empty()) {
+    profile.inject = *parse_injection(options.inject);  // the check has passed
+    profile.inject_after = profile.duration ? *profile.duration / 3 : 1s;
+    profile.patience = 500ms;
+  }
   const std::uint32_t cores = std::thread::hardware_concurrency();
   profile.workers =
       options.workers.value_or(cores > profile.producers ? cores - profile.producers : 1);
@@ -369,6 +388,14 @@ void add_run(CLI::App& app, int& exit_code) {
   positive("--drain-timeout", options->drain, year, "SECONDS",
            "How long to wait for what is owed after that [5]", "Work");
 
+  command
+      .add_option("--inject", options->inject,
+                  "Make the kernel suffer from this, a third of the duration after the start")
+      ->check(CLI::IsMember(
+          {"stall", "dead", "fault", "unauthorised", "quota", "lost-io", "torn", "regressed"}))
+      ->type_name("FAILURE")
+      ->group("Work");
+
   command.add_option("--dump", options->dump, "Leave the buffers there, for `megakernel inspect`")
       ->type_name("DIR")
       ->check([](const std::string& name) {
@@ -404,6 +431,7 @@ void add_run(CLI::App& app, int& exit_code) {
       "  megakernel run\n"
       "  megakernel run --mix nop --producers 1 --workers 1 --spin --duration 10\n"
       "  megakernel run --priorities critical=1,normal=8 --rate 200000 --tenants 8\n"
+      "  megakernel run --inject stall\n"
       "  megakernel run --count 1000000 --seed 7 --format json --dump /tmp/run\n"
       "  megakernel run --duration 60 --capture run.mkcap --capture-rate 100\n"
       "\n"

@@ -22,9 +22,11 @@ export import :capture_reader;
 export import :capture_input;  // one frame of it, for what looks at dumps
 export import :observer;      // frames -> what a person wants to know of each
 export import :workload;      // work for a kernel, the same for the same seed
+export import :injection;     // a failure that is made to happen in a kernel under load
 export import :producer;      // a thread that publishes it and watches it finish
 export import :run;           // a kernel under load -> what is found of it
 export import :run_capture;   // frames of it, at a steady rate, to a capture
+export import :render_diagnosis;  // what ails a ring, for a person or a program
 export import :render_run;    // that, a line a second and at the end
 export import :render_observation_json;
 export import :render_capture;  // a capture and what is seen in it

@@ -115,28 +115,28 @@ void view_drawing::title() {
   take(1);
 }
 
+/// What a person should know first, then, where something is wrong, what is concerned and what to
+/// try, in at most a third of the screen.
 void view_drawing::headline_rows() {
   const observation& now = *content_.now;
-  const std::string text = headline(now);
-  const ink colour = colour_of(now.state);
-  const std::size_t most = on_.height() >= 20 ? 3 : on_.height() >= 10 ? 2 : 1;
-  std::string_view rest = text;
-  for (std::size_t row = 0; row < most && !rest.empty() && left_ != 0; ++row) {
-    const std::size_t room = on_.width() > 2 ? on_.width() - 2 : on_.width();
-    std::size_t cut = rest.size();
-    if (columns_of(rest) > room) {
-      cut = 0;
-      for (std::size_t at = rest.find(' '); at != std::string_view::npos;
-           at = rest.find(' ', at + 1)) {
-        if (columns_of(rest.substr(0, at)) > room) break;
-        cut = at;
-      }
-      if (cut == 0) cut = std::min(rest.size(), room);
+  const std::size_t width = on_.width() > 2 ? on_.width() - 2 : on_.width();
+  std::size_t room = std::min(left_, std::max<std::size_t>(on_.height() / 3, 1));
+  const auto put = [&](std::string_view text, ink colour) {
+    const std::size_t used = put_paragraph(on_, text, {1, y_, width, room}, colour);
+    take(used);
+    room -= used;
+  };
+  put(headline(now), colour_of(now.state));
+  const diagnosis& found = now.diagnosis;
+  for (const finding& f : found.findings) {
+    if (!is_noteworthy(f)) continue;
+    if (&f != found.findings.begin()) {
+      put(fmt::format("{}{}: {}", f.whole ? "" : "in part ", title(f.what),
+                      megakernel::sentence(f, found.at).text()),
+          is_alarm(f.what) ? ink::red : ink::yellow);
     }
-    on_.put(1, y_, rest.substr(0, cut), colour, room);
-    rest.remove_prefix(cut);
-    while (rest.starts_with(' ')) rest.remove_prefix(1);
-    take(1);
+    put(megakernel::concerned(f, found.at).text(), ink::plain);
+    put(advice(f.what_to_try), ink::bold);
   }
 }
 
@@ -354,40 +354,17 @@ void view_drawing::help() {
 }  // namespace
 
 std::string headline(const observation& seen) {
-  const health_report& h = seen.health;
-  const std::string owed = counted(h.owed_slots, "slot");
-  const std::string_view are = h.owed_slots == 1 ? "is" : "are";
-  std::string text(name(seen.state));
-  switch (seen.state) {
-    case condition::idle:
-      text += ": nothing is owed";
-      break;
-    case condition::busy:
-      text += fmt::format(": {} {} owed; too early to say whether they move", owed, are);
-      break;
-    case condition::progressing:
-      text += fmt::format(": {} slots/s, {} {} owed", grouped(rounded(seen.done_per_second)), owed,
-                          are);
-      break;
-    case condition::stalled:
-      text += fmt::format(": {} {} owed and none was drained for {}", owed, are, age(h.quiet));
-      break;
-    case condition::blocked:
-      text += fmt::format(": {} {} owed and none can be claimed: {} without a mask, {} for quota",
-                          owed, are, grouped(h.unauthorised_slots), grouped(h.throttled_slots));
-      break;
-    case condition::dead:
-      text +=
-          fmt::format(": the heartbeat stands still for {}, {} {} owed", age(h.quiet), owed, are);
-      break;
-    case condition::stopped:
-      text += fmt::format(": it left as SHUTDOWN asked, {} {} owed", owed, are);
-      break;
-    case condition::faulted:
-      text += fmt::format(": {} in FAULT, {} {} owed", counted(h.fault_slots, "slot"), owed, are);
-      break;
+  const diagnosis& found = seen.diagnosis;
+  if (!found.findings.empty() && is_noteworthy(found.primary())) {
+    return fmt::format("{}: {}", title(found.primary().what),
+                       megakernel::sentence(found.primary(), found.at).text());
   }
-  return text;
+  const health_report& h = seen.health;
+  if (h.owed_slots == 0 && seen.done_per_second == 0)
+    return fmt::format("{}: nothing is owed", name(seen.state));
+  return fmt::format("{}: {} slots/s, {} {} owed", name(seen.state),
+                     grouped(rounded(seen.done_per_second)), counted(h.owed_slots, "slot"),
+                     h.owed_slots == 1 ? "is" : "are");
 }
 
 canvas draw(const view_content& content, view_state& state, std::size_t width, std::size_t height) {

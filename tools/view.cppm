@@ -5,10 +5,12 @@ module;
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 export module megakernel.tool:view;
 import megakernel;
 import :canvas;
+import :layout;
 import :observer;
 import :ring_bar;
 
@@ -131,6 +133,8 @@ struct view_content {
 struct panel_place {
   std::size_t x, y, width, height;
 };
+/// Text broken at spaces; returns how many lines it took.
+std::size_t put_paragraph(canvas& on, std::string_view text, panel_place at, ink colour);
 /// `"Tenants 4 by owed"`.
 [[nodiscard]] std::string panel_title(const observation& now, view_panel panel,
                                       const view_state& state);
@@ -139,7 +143,8 @@ struct panel_place {
 std::size_t put_panel(canvas& on, const observation& now, view_panel panel, view_state& state,
                       panel_place at, bool scrolls);
 
-/// What a person should know first: `"stalled: 41 slots are owed, none was drained for 3.2 s"`.
+/// What a person should know first: `"progressing: 41,205 slots/s, 64 slots are owed"`, or what is
+/// wrong with the ring as a whole.
 [[nodiscard]] std::string headline(const observation& seen);
 
 }  // namespace megakernel::tool

@@ -189,22 +189,6 @@ canvas_table faults_table(const observation& now, const view_state& state) {
   return table;
 }
 
-/// Breaks at spaces; returns how many lines it took, at most `height`.
-std::size_t put_paragraph(canvas& on, std::string_view text, panel_place at, ink colour) {
-  std::size_t row = 0;
-  while (!text.empty() && row < at.height) {
-    std::size_t cut = text.size();
-    if (columns_of(text) > at.width) {
-      cut = text.rfind(' ', at.width);
-      if (cut == std::string_view::npos || cut == 0) cut = at.width;
-    }
-    on.put(at.x, at.y + row++, text.substr(0, cut), colour, at.width);
-    text.remove_prefix(cut);
-    while (text.starts_with(' ')) text.remove_prefix(1);
-  }
-  return row;
-}
-
 std::size_t put_launch(canvas& on, const observation& now, panel_place at) {
   const explanation& why = now.advice.why;
   const std::size_t first = at.y;
@@ -255,6 +239,21 @@ canvas_table table_of(const observation& now, view_panel panel, const view_state
 }
 
 }  // namespace
+
+std::size_t put_paragraph(canvas& on, std::string_view text, panel_place at, ink colour) {
+  std::size_t row = 0;
+  while (!text.empty() && row < at.height) {
+    std::size_t cut = text.size();
+    if (columns_of(text) > at.width) {
+      cut = text.rfind(' ', at.width);
+      if (cut == std::string_view::npos || cut == 0) cut = at.width;
+    }
+    on.put(at.x, at.y + row++, text.substr(0, cut), colour, at.width);
+    text.remove_prefix(cut);
+    while (text.starts_with(' ')) text.remove_prefix(1);
+  }
+  return row;
+}
 
 std::string panel_title(const observation& now, view_panel panel, const view_state& state) {
   const bool filtered = state.tenant() || state.of_opcode();

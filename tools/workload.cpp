@@ -6,6 +6,8 @@ module;
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -14,6 +16,7 @@ module;
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 module megakernel.tool;
 import megakernel;
@@ -61,6 +64,23 @@ struct checksum_in_window {
   template <class Context>
   device::outcome operator()(const arguments& a, Context& context) const {
     return sum_up(a.block, context);
+  }
+};
+
+/// Looks at the gate every millisecond.
+struct hang {
+  static constexpr opcode op = hang_opcode;
+  struct arguments {
+    word ticket, tag;
+  };
+  template <class Context>
+  device::outcome operator()(const arguments&, Context& context) const {
+    constexpr fault_code no_gate{101};
+    const auto gate = context.template arena<word>(at::gate, 1);
+    if (!gate) return device::outcome::fault(no_gate);
+    while (std::atomic_ref<word>(gate[0]).load(std::memory_order_relaxed) == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return device::outcome::done();
   }
 };
 
@@ -392,7 +412,7 @@ result<receipt> publish(work_feed& feed, const publication& work, deadline until
 void prepare(kernel_buffers& buffers, std::uint64_t seed) noexcept {
   random_numbers random(seed);
   std::byte* const arena = buffers.arena().data();
-  for (std::size_t i = 0; i < at::arena_bytes / sizeof(word); ++i)
+  for (std::size_t i = 0; i < at::blocks * at::block_words; ++i)
     store_word(arena, i, static_cast<word>(random.next()));
   std::byte* const control = buffers.control().data();
   for (word i = 0; i < at::each; ++i)
@@ -424,7 +444,7 @@ result_check check_results(std::span<const std::byte> control,
 }
 
 result<std::unique_ptr<cpu_workers>> make_workers(const worker_options& options) {
-  return cpu_workers::make<device::handlers<checksum, checksum_in_window>>(options);
+  return cpu_workers::make<device::handlers<checksum, checksum_in_window, hang>>(options);
 }
 
 }  // namespace megakernel::tool

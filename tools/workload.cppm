@@ -62,6 +62,20 @@ using priority_mix = mix<abi::priorities>;
 [[nodiscard]] work_mix usual_work() noexcept;
 [[nodiscard]] priority_mix usual_priorities(schedule order) noexcept;
 
+/// A failure that a run may be made to suffer from.
+enum class injection : std::uint8_t {
+  nothing,
+  stall,         ///< a handler on every lane does not return
+  dead,          ///< lanes stop passing, and SHUTDOWN is not set
+  fault,         ///< slots with bad arguments
+  unauthorised,  ///< a tenant's mask becomes zero
+  quota,         ///< a tenant's bucket becomes empty and is not refilled
+  lost_io,       ///< LOAD_MISS that nobody answers
+  torn,          ///< a producer stays inside a slot
+  regressed,     ///< the done count is set back
+};
+inline constexpr std::size_t injections = 9;
+
 struct run_profile {
   std::uint32_t workers = 1;
   std::uint32_t producers = 1;
@@ -78,6 +92,10 @@ struct run_profile {
   std::optional<std::uint32_t> quota{};  ///< claims a tenant a second
   std::uint64_t seed = 1;
   std::chrono::nanoseconds drain = std::chrono::seconds(5);  ///< for what is owed after the load
+  injection inject = injection::nothing;
+  std::chrono::nanoseconds inject_after{};  ///< since the load began
+  /// How long something must be wrong before it is an alarm.
+  std::chrono::nanoseconds patience = std::chrono::seconds(1);
 
   /// Slots that one producer may have published and not yet seen finished; at least 1.
   [[nodiscard]] std::uint32_t outstanding() const noexcept;
@@ -126,7 +144,9 @@ static_assert(swapped == 224 && swapped + each <= sums);
 
 inline constexpr std::uint64_t block_words = 256;
 inline constexpr std::uint64_t block_bytes = block_words * sizeof(word);
-inline constexpr std::uint64_t arena_bytes = blocks * block_bytes;
+/// A word that holds back handlers of `hang_opcode` while it is zero, on a cache line of its own.
+inline constexpr std::uint64_t gate = blocks * block_bytes;
+inline constexpr std::uint64_t arena_bytes = gate + 64;
 inline constexpr word states = 4;  // of the DFA
 inline constexpr word dfa_words = states * 256;
 }  // namespace work_places
@@ -134,12 +154,15 @@ inline constexpr word dfa_words = states * 256;
 /// The user's own opcodes.
 inline constexpr opcode checksum_opcode{1000};
 inline constexpr opcode window_opcode{1001};
+/// Does not return until the gate is opened.
+inline constexpr opcode hang_opcode{1002};
+inline constexpr word hang_ticket = 0xFFFF'FFFFu;
 
 /// The opcodes that may occur, in the order in which they are counted.
 inline constexpr std::array counted_opcodes{
-    opcode::nop,          opcode::store_u32,   opcode::atomic_add, opcode::load_u32,
-    opcode::compare_swap, opcode::memcpy,      opcode::dfa_step,   opcode::batch_fence,
-    opcode::printf,       opcode::packed_slot, checksum_opcode,    window_opcode};
+    opcode::nop,     opcode::store_u32, opcode::atomic_add,  opcode::load_u32, opcode::compare_swap,
+    opcode::memcpy,  opcode::dfa_step,  opcode::batch_fence, opcode::printf,   opcode::packed_slot,
+    checksum_opcode, window_opcode,     hang_opcode,         opcode::load_miss};
 
 /// One publication, with its arguments.
 struct publication {

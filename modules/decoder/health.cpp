@@ -31,22 +31,8 @@ std::uint32_t fingerprint(const slot_snapshot& slot) noexcept {
   return static_cast<std::uint32_t>(hash >> 32);
 }
 
-/// From an earlier stamp to a later one; the longest duration there is where it is longer.
-std::chrono::nanoseconds elapsed(std::chrono::nanoseconds from,
-                                 std::chrono::nanoseconds to) noexcept {
-  const auto gone =
-      static_cast<std::uint64_t>(to.count()) - static_cast<std::uint64_t>(from.count());
-  constexpr std::uint64_t longest = INT64_MAX;
-  return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min(gone, longest)));
-}
-
 std::uint64_t not_negative(std::chrono::nanoseconds stamp) noexcept {
   return static_cast<std::uint64_t>(std::max(stamp.count(), std::chrono::nanoseconds::rep{0}));
-}
-
-bool waits_for_a_claim(slot_status status) noexcept {
-  return status == slot_status::published || status == slot_status::yield ||
-         status == slot_status::requeue;
 }
 
 }  // namespace
@@ -90,14 +76,14 @@ result<std::uint64_t> health_tracker::extend(const control_snapshot& control) co
   const word low = control.done_count();
   if (const auto report = control.report(); report && report->done_count_high != 0) {
     const std::uint64_t whole = std::uint64_t{report->done_count_high} << 32 | low;
-    if (looks_ == 0 || whole >= done_) return whole;
+    if (!counted_ || whole >= done_) return whole;
     // The halves are two words: the low one can be seen wrapped before the high one has moved.
     std::uint64_t carried = 0;
     const bool overflows = __builtin_add_overflow(whole, std::uint64_t{1} << 32, &carried);
     if (overflows || carried - done_ >= 1u << 31) return regressed(whole, done_);
     return carried;
   }
-  if (looks_ == 0) return low;
+  if (!counted_) return low;
   const word step = low - static_cast<word>(done_);
   if (step >= 1u << 31) return regressed(low, static_cast<word>(done_));
   return done_ + step;
@@ -147,7 +133,7 @@ void health_tracker::count_blocked(const ring_telemetry& telemetry,
   const auto before = control_.report();
   const bool throttling = now && before && now->throttled_seen != before->throttled_seen;
   for (const slot_snapshot& slot : telemetry.slots()) {
-    if (!waits_for_a_claim(slot.status)) continue;
+    if (!detail::waits_for_a_claim(slot.status)) continue;
     if (!control.authorises(slot.tenant)) {
       ++report.unauthorised_slots;
     } else if (throttling && control.quotas()[slot.tenant] == 0) {
@@ -158,7 +144,7 @@ void health_tracker::count_blocked(const ring_telemetry& telemetry,
 
 verdict health_tracker::judge(const control_snapshot& control,
                               const health_report& report) const noexcept {
-  if (looks_ == 0) return verdict::watching;
+  if (!counted_) return verdict::watching;
   if (report.done_delta != 0) return verdict::progressing;
   const bool patient = report.quiet < patience_;
   if (report.heartbeat_delta == word{0}) {
@@ -197,11 +183,11 @@ result<health_report> health_tracker::look(const ring_telemetry& telemetry,
   if (!done) return std::unexpected(done.error());
 
   health_report report{.done = *done,
-                       .done_delta = looks_ == 0 ? 0 : *done - done_,
+                       .done_delta = counted_ ? *done - done_ : 0,
                        .fault_slots = telemetry.occupancy().fault,
                        .owed_slots = telemetry.occupancy().active()};
-  if (looks_ == 0 || report.done_delta != 0) last_progress_ = at;
-  report.quiet = elapsed(last_progress_, at);
+  if (!counted_ || report.done_delta != 0) last_progress_ = at;
+  report.quiet = detail::elapsed(last_progress_, at);
   if (const auto now = control.report(), before = control_.report(); looks_ != 0 && now && before)
     report.heartbeat_delta = now->heartbeat - before->heartbeat;
   count_blocked(telemetry, report);
@@ -211,6 +197,7 @@ result<health_report> health_tracker::look(const ring_telemetry& telemetry,
 
   control_ = control;
   done_ = *done;
+  counted_ = true;
   last_look_ = at;
   looks_ += looks_ != 0xFFFF'FFFFu;
   return report;

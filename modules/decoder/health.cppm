@@ -50,6 +50,12 @@ struct stuck_slot {
   std::uint32_t looks = 0;           ///< how many looks in a row saw it so
 };
 
+/// How long a slot has been as it is.
+struct slot_age {
+  std::chrono::nanoseconds since{};  ///< time stamp of the first look that saw it so
+  std::uint32_t looks = 0;           ///< looks in a row that saw it so; 0: it is not owed
+};
+
 /// One look's findings. The span lives until the tracker's next look.
 struct health_report {
   megakernel::verdict verdict = verdict::watching;
@@ -84,6 +90,16 @@ class health_tracker {
   [[nodiscard]] result<health_report> look(const ring_telemetry& telemetry,
                                            std::chrono::nanoseconds at) noexcept;
 
+  /// After `done_count_regressed`: the next look takes up the count it finds, whatever it was
+  /// before, and is `watching`. What is known of the slots stays.
+  void take_up_count() noexcept { counted_ = false; }
+
+  /// Of slot `index` of the ring that the last look saw. O(1).
+  [[nodiscard]] slot_age age(std::uint32_t index) const noexcept {
+    const memory& known = slots_[index];
+    return {.since = std::chrono::nanoseconds(known.since), .looks = known.looks};
+  }
+
  private:
   struct memory {
     std::uint32_t fingerprint;
@@ -107,6 +123,26 @@ class health_tracker {
   std::chrono::nanoseconds last_look_{};
   std::chrono::nanoseconds last_progress_{};
   std::uint32_t looks_ = 0;
+  bool counted_ = false;  // whether `done_` is of the launch that is looked at
 };
+
+namespace detail {
+
+/// Whether a lane may claim a slot of this status.
+[[nodiscard]] constexpr bool waits_for_a_claim(slot_status status) noexcept {
+  return status == slot_status::published || status == slot_status::yield ||
+         status == slot_status::requeue;
+}
+
+/// From an earlier stamp to a later one; the longest duration there is where it is longer.
+[[nodiscard]] constexpr std::chrono::nanoseconds elapsed(std::chrono::nanoseconds from,
+                                                         std::chrono::nanoseconds to) noexcept {
+  const auto gone =
+      static_cast<std::uint64_t>(to.count()) - static_cast<std::uint64_t>(from.count());
+  constexpr std::uint64_t longest = INT64_MAX;
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(gone < longest ? gone : longest));
+}
+
+}  // namespace detail
 
 }  // namespace megakernel

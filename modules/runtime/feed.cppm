@@ -122,6 +122,13 @@ class work_feed {
   /// how many. DONE slots need no reclaiming. O(slots).
   [[nodiscard]] std::size_t reclaim_faults(std::span<fault_notice> out) noexcept;
 
+  /// Takes a free slot, of the region of normal priority, as a producer does before it writes, and
+  /// leaves it so: a look sees its page torn, `close` waits for it. For trying what watches a ring.
+  /// Errors: `ring_full`, `feed_closed`. O(slots).
+  [[nodiscard]] result<std::uint32_t> hold(deadline until = deadline::immediate()) noexcept;
+  /// Frees a slot that `hold` has taken.
+  void let_go_of(std::uint32_t slot) noexcept;
+
   /// From now on nothing is accepted; returns when no producer is between taking a slot and
   /// publishing it. Error: `deadline_passed`, when one still is.
   [[nodiscard]] result<void> close(deadline until) noexcept;

@@ -14,7 +14,11 @@ result<health_report> watchdog::look(kernel_buffers& buffers, const work_feed& f
     return std::unexpected(taken.error());
   if (auto decoded = telemetry_.decode(snapshot_.control(), snapshot_.ring(), windows); !decoded)
     return std::unexpected(decoded.error());
-  return tracker_.look(telemetry_, std::chrono::steady_clock::now() - began_);
+  const auto found = doctor_.look(telemetry_, std::chrono::steady_clock::now() - began_,
+                                  snapshot_.torn_pages(), snapshot_.ring());
+  if (!found) return std::unexpected(found.error());
+  found_ = *found;
+  return doctor_.health();
 }
 
 }  // namespace megakernel

@@ -12,15 +12,15 @@ import :target;
 
 export namespace megakernel {
 
-/// Looks at a running kernel and says how it does: a live snapshot, decoded, given to the health
-/// tracker. It has no thread of its own: whoever owns it looks as often as it likes.
+/// Looks at a running kernel and says how it does: a live snapshot, decoded, given to a
+/// diagnostician. It has no thread of its own: whoever owns it looks as often as it likes.
 class watchdog {
  public:
   /// `patience`: how long nothing may be drained before an alarm.
   explicit watchdog(std::chrono::nanoseconds patience = std::chrono::seconds(1)) noexcept
-      : tracker_(patience) {}
+      : doctor_({.patience = patience}) {}
 
-  /// Errors: those of `live_snapshot::take`, `ring_telemetry::decode` and `health_tracker::look`.
+  /// Errors: those of `live_snapshot::take`, `ring_telemetry::decode` and `diagnostician::look`.
   /// The report's spans live until the next look. O(slots).
   [[nodiscard]] result<health_report> look(kernel_buffers& buffers, const work_feed& feed,
                                            kernel_target* target,
@@ -30,9 +30,12 @@ class watchdog {
   /// What the last look saw.
   [[nodiscard]] inline const live_snapshot& snapshot() const noexcept { return snapshot_; }
   [[nodiscard]] inline const ring_telemetry& telemetry() const noexcept { return telemetry_; }
+  /// What the last look found; without findings before the first.
+  [[nodiscard]] inline const megakernel::diagnosis& diagnosis() const noexcept { return found_; }
 
  private:
-  health_tracker tracker_;
+  diagnostician doctor_;
+  megakernel::diagnosis found_;
   live_snapshot snapshot_;
   ring_telemetry telemetry_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

@@ -1,0 +1,615 @@
+// The diagnostician: each ailment is named when, and only when, it should be; an hour of mixed load
+// raises no alarm; bytes of any kind do no harm; and it allocates at its first look only.
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <expected>
+#include <functional>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "counting_heap.h"
+#include "diagnosis_kernel.h"
+#include "support.h"
+
+import megakernel;
+
+namespace {
+
+using namespace props;
+namespace mk = megakernel;
+using enum mk::ailment;
+using std::chrono::nanoseconds;
+using namespace std::chrono_literals;
+
+struct library {
+  static void publish(std::span<std::byte> ring, std::uint32_t slot, std::uint32_t op,
+                      std::uint32_t tenant, std::uint32_t argument) {
+    auto to = mk::ring_publisher::over(ring);
+    const std::array<mk::word, 1> arguments{argument};
+    const auto made =
+        to->publish(slot, {.op = mk::opcode{op}, .tenant = tenant, .arguments = arguments});
+    expect(made.has_value());
+  }
+};
+using kernel = made_up_kernel<library>;
+
+/// A kernel that is looked at every so often.
+class ward {
+ public:
+  ward(nanoseconds interval, nanoseconds patience)
+      : interval_(interval), doctor_({.patience = patience}) {}
+
+  kernel& patient() { return kernel_; }
+  nanoseconds now() const { return now_; }
+  nanoseconds interval() const { return interval_; }
+
+  mk::diagnosis look(std::span<const std::uint32_t> torn = {}) {
+    now_ += interval_;
+    expect(telemetry_.decode(kernel_.control(), kernel_.ring()).has_value());
+    const auto found = doctor_.look(telemetry_, now_, torn, kernel_.ring());
+    expect(found.has_value());
+    expect(!found->findings.empty());
+    for (const mk::finding& f : found->findings) {
+      expect(!mk::sentence(f, now_).text().empty());
+      expect(f.slots.size() <= f.slots_in_all);
+      expect(f.since <= now_);
+    }
+    return *found;
+  }
+  /// Some looks at a kernel that does well.
+  void warm_up(std::uint32_t looks) {
+    for (std::uint32_t i = 0; i < looks; ++i) {
+      kernel_.run(20, 20);
+      expect(!look().alarm());
+    }
+  }
+  /// Looks until the patience is over and then some, `between` having its way before each.
+  template <class Between>
+  mk::diagnosis wait(Between between, nanoseconds patience, std::uint32_t more = 4,
+                     std::span<const std::uint32_t> torn = {}) {
+    mk::diagnosis last;
+    const nanoseconds end = now_ + patience;
+    for (std::uint32_t extra = 0; now_ < end || extra < more; extra += now_ >= end) {
+      between();
+      last = look(torn);
+    }
+    return last;
+  }
+
+ private:
+  kernel kernel_;
+  nanoseconds interval_;
+  nanoseconds now_ = 5s;
+  mk::diagnostician doctor_;
+  mk::ring_telemetry telemetry_;
+};
+
+std::set<mk::ailment> alarms(const mk::diagnosis& of) {
+  std::set<mk::ailment> all;
+  for (const mk::finding& f : of.findings) {
+    if (mk::is_alarm(f.what)) all.insert(f.what);
+  }
+  return all;
+}
+
+std::string told(const mk::diagnosis& of) {
+  std::string text;
+  for (const mk::finding& f : of.findings)
+    text += std::string(mk::name(f.what)) + ": " + std::string(mk::sentence(f, of.at).text()) +
+            std::string(mk::concerned(f, of.at).text()) + "\n";
+  return text;
+}
+
+void expect_only(const mk::diagnosis& of, const std::set<mk::ailment>& wanted) {
+  if (alarms(of) == wanted) return;
+  RC_LOG() << told(of);
+  RC_FAIL("other alarms than expected");
+}
+
+bool names_key(const mk::short_list<mk::concerned_key, 8>& keys, std::uint32_t key) {
+  return std::ranges::any_of(keys, [key](const auto& k) { return k.key == key; });
+}
+
+/// How long looks are apart, and the patience.
+struct pace {
+  nanoseconds interval = nanoseconds(
+      *rc::gen::element<std::int64_t>(10'000'000, 25'000'000, 100'000'000, 1'000'000'000));
+  nanoseconds patience =
+      nanoseconds(*rc::gen::element<std::int64_t>(200'000'000, 500'000'000, 1'000'000'000));
+};
+
+/// What goes wrong, and what is to be found then.
+struct trouble {
+  mk::ailment what;
+  bool whole;  ///< else other work goes on
+  std::uint32_t slot = 0;
+  std::uint32_t tenant = 0;
+  std::uint32_t op = 0;
+};
+
+/// Brings the trouble about, for one look's time.
+void suffer(kernel& k, const trouble& t) {
+  if (!t.whole) k.run(20, 20);
+  if (t.what == throttled) k.word(at::throttled) += 3;
+  if (t.whole && t.what != dead) k.pass();
+}
+
+void begin(kernel& k, const trouble& t) {
+  const std::uint32_t i = t.slot - kernel::flow_slots;
+  if (t.whole) k.finish_all();
+  switch (t.what) {
+    case stalled:
+      return k.special(i, 2, t.tenant, t.op);
+    case dead:
+      return k.special(i, 1, t.tenant, t.op);
+    case unauthorised:
+      k.word(at::masks + t.tenant) = 0;
+      return k.special(i, 1, t.tenant, t.op);
+    case throttled:
+      k.word(at::quotas + t.tenant) = 0;
+      return k.special(i, *rc::gen::element(1u, 5u, 6u), t.tenant, t.op);
+    case waiting_for_io:
+      return k.special(i, 4, t.tenant, t.op);
+    default:
+      RC_FAIL("no such trouble");
+  }
+}
+
+void mend(kernel& k, const trouble& t) {
+  if (t.what == unauthorised) k.word(at::masks + t.tenant) = ~0u;
+  if (t.what == throttled) k.word(at::quotas + t.tenant) = 100;
+  k.free_special(t.slot - kernel::flow_slots);
+  k.word(at::done) += 1;
+}
+
+bool troubles() {
+  return rc::check("what stands is named after the patience and no sooner, with its slot", [] {
+    const pace p;
+    trouble t{.what = *rc::gen::element(stalled, dead, unauthorised, throttled, waiting_for_io),
+              .whole = *rc::gen::arbitrary<bool>()};
+    if (t.what == dead) t.whole = true;
+    t.slot = kernel::special_index(*between<std::uint32_t>(0, kernel::special_slots - 1));
+    t.tenant = *between<std::uint32_t>(2, 28);  // not one that the queue is of
+    t.op = *rc::gen::element(8u, 1000u, 0xFFFEu);
+    ward w(p.interval, p.patience);
+    w.warm_up(*between<std::uint32_t>(2, 9));
+    begin(w.patient(), t);
+    const nanoseconds began = w.now();
+    std::uint32_t looks = 0;
+    while (w.now() + p.interval - began < p.patience + p.interval && ++looks < 3) {
+      suffer(w.patient(), t);
+      expect_only(w.look(), {});
+    }
+    const auto found = w.wait([&] { suffer(w.patient(), t); }, p.patience, 5);
+    expect_only(found, {t.what});
+    const mk::finding& f = *found.find(t.what);
+    RC_ASSERT(f.whole == t.whole);
+    RC_ASSERT((found.primary().what == t.what) == t.whole);
+    RC_ASSERT(!f.easing);
+    RC_ASSERT(f.slots_in_all == 1u);
+    RC_ASSERT(f.slots[0].slot.index == t.slot);
+    RC_ASSERT(f.slots[0].slot.tenant == t.tenant);
+    RC_ASSERT(f.tenants[0].key == t.tenant);
+    RC_ASSERT(f.opcodes[0].key == t.op);
+    RC_ASSERT(!mk::advice(f.what_to_try).empty());
+    RC_ASSERT(f.since - began <= 2 * p.interval);
+
+    // One look without it eases the alarm, a second ends it.
+    mend(w.patient(), t);
+    w.patient().run(20, 20);
+    const auto easing = w.look();
+    RC_ASSERT(easing.find(t.what) != nullptr);
+    RC_ASSERT(easing.find(t.what)->easing);
+    w.patient().run(20, 20);
+    expect_only(w.look(), {});
+  });
+}
+
+bool handlers() {
+  return rc::check("lanes that are all inside handlers are a stall although no heart beats", [] {
+    const pace p;
+    ward w(p.interval, p.patience);
+    w.warm_up(3);
+    w.patient().run(30, 5);  // two are claimed, the others wait
+    const auto found = w.wait([] {}, p.patience);
+    expect_only(found, {stalled});
+    const mk::finding& f = found.primary();
+    RC_ASSERT(f[mk::measure::held_slots] == 2u);
+    RC_ASSERT(f[mk::measure::lanes] == 2u);
+    RC_ASSERT(f[mk::measure::owed_slots] == w.patient().owed());
+    RC_ASSERT((f.what_to_try == mk::remedy::find_the_handler));
+    for (const auto& s : f.slots) RC_ASSERT((s.slot.status == mk::slot_status::claimed));
+  });
+}
+
+bool unclaimed() {
+  return rc::check("slots that no lane claims are a stall, too", [] {
+    const pace p;
+    ward w(p.interval, p.patience);
+    w.warm_up(3);
+    w.patient().finish_all();
+    w.patient().special(2, 1);
+    w.patient().special(3, *rc::gen::element(5u, 6u));
+    const auto found = w.wait([&] { w.patient().pass(); }, p.patience);
+    expect_only(found, {stalled});
+    RC_ASSERT((found.primary().what_to_try == mk::remedy::find_the_claim));
+    RC_ASSERT(found.primary().slots_in_all == 2u);
+  });
+}
+
+bool faults() {
+  return rc::check("a fault is said at once, and hides no stall", [] {
+    const pace p;
+    const auto why = *between<std::uint32_t>(1, 200);
+    ward w(p.interval, p.patience);
+    w.warm_up(4);
+    w.patient().special(5, 7, 3, 1);
+    w.patient().fault_code(kernel::special_index(5), why);
+    w.patient().word(at::faults) += 1;
+    w.patient().run(20, 20);
+    const auto first = w.look();
+    expect_only(first, {faulted});
+    RC_ASSERT((first.primary().what == faulted));
+    RC_ASSERT(first.primary().slots[0].slot.index == kernel::special_index(5));
+    RC_ASSERT((first.primary().slots[0].why == mk::fault_code{why}));
+    RC_ASSERT(first.primary().tenants[0].key == 3u);
+    RC_ASSERT(first.primary().opcodes[0].key == 1u);
+
+    w.patient().run(20, 4);
+    const auto both = w.wait([&] { w.patient().pass(); }, p.patience);
+    expect_only(both, {stalled, faulted});
+    RC_ASSERT((both.primary().what == stalled));
+
+    w.patient().free_special(5);
+    w.patient().finish_all();
+    w.look();
+    w.patient().pass();
+    const auto after = w.look();
+    expect_only(after, {});
+    RC_ASSERT((after.primary().what == idle));
+  });
+}
+
+bool idleness() {
+  return rc::check("idle is never a stall, however long, and work after it has its own patience",
+                   [] {
+                     const pace p;
+                     ward w(p.interval, p.patience);
+                     w.warm_up(*between<std::uint32_t>(0, 3));
+                     w.patient().finish_all();
+                     w.look();
+                     const auto rest = w.wait([&] { w.patient().pass(); }, 20 * p.patience);
+                     expect_only(rest, {});
+                     RC_ASSERT((rest.primary().what == idle));
+                     // Work that came just before a look.
+                     w.patient().run(10, 0);
+                     expect_only(w.look(), {});
+                     w.patient().pass();
+                     const auto second = w.look();
+                     if (p.interval < p.patience) expect_only(second, {});
+                     w.patient().run(0, 10);
+                     expect_only(w.look(), {});
+                   });
+}
+
+bool stops() {
+  return rc::check("a kernel that left as it was told is stopped, whatever is owed", [] {
+    const pace p;
+    ward w(p.interval, p.patience);
+    w.warm_up(3);
+    w.patient().run(9, 3);
+    w.patient().word(at::masks + 1) = *rc::gen::element(0u, 1u);
+    w.patient().word(at::shutdown) = 1;
+    w.look();
+    w.patient().word(at::lanes) = 0;
+    const auto found = w.wait([] {}, 3 * p.patience);
+    expect_only(found, {});
+    RC_ASSERT((found.primary().what == stopped));
+  });
+}
+
+bool regressions() {
+  return rc::check("a done count that goes back is said, and followed from there", [] {
+    const pace p;
+    ward w(p.interval, p.patience);
+    w.patient().word(at::done) = *between<std::uint32_t>(1'000, 0x7000'0000);
+    w.warm_up(4);
+    const auto before = w.patient().word(at::done);
+    const auto back = *between<std::uint32_t>(1, 500);
+    w.patient().run(20, 20);
+    w.patient().word(at::done) = before - back;
+    const auto found = w.look();
+    expect_only(found, {count_regressed});
+    RC_ASSERT(found.primary()[mk::measure::done_count] == before - back);
+    RC_ASSERT(found.primary()[mk::measure::previous_done_count] == before);
+    const auto later = w.wait([&] { w.patient().run(20, 20); }, 5 * p.patience);
+    expect_only(later, {});
+    RC_ASSERT(later.primary()[mk::measure::drained_slots] == 20u);
+  });
+}
+
+bool tears() {
+  return rc::check("a page that stays torn is named, one that is torn now and then is not", [] {
+    const pace p;
+    ward w(p.interval, p.patience);
+    w.warm_up(3);
+    const std::array<std::uint32_t, 1> torn{2};
+    const auto slot = kernel::special_index(*between<std::uint32_t>(0, 7));
+    for (int i = 0; i < 40; ++i) {
+      w.patient().run(20, 20);
+      const bool now = i % 4 != 3;
+      w.patient().status(slot) = now ? ~0u : 3;
+      expect_only(
+          w.look(now ? std::span<const std::uint32_t>(torn) : std::span<const std::uint32_t>()),
+          {});
+    }
+    w.patient().status(slot) = ~0u;
+    const auto found = w.wait([&] { w.patient().run(20, 20); }, p.patience, 9, torn);
+    expect_only(found, {mk::ailment::torn});
+    RC_ASSERT(!mk::is_alarm(found.primary().what));
+    const mk::finding& f = *found.find(mk::ailment::torn);
+    RC_ASSERT(f.slots_in_all == 1u);
+    RC_ASSERT(f.slots[0].slot.index == slot);
+  });
+}
+
+bool slowness() {
+  return rc::check("an eighth of the usual rate is slow while work waits, and only then", [] {
+    const pace p;
+    const auto share = *rc::gen::element<std::uint64_t>(3, 20);
+    const bool backlog = *rc::gen::arbitrary<bool>();
+    ward w(p.interval, p.patience);
+    const auto rate = static_cast<std::uint64_t>(p.interval / 1ms) * 8;  // a look
+    const auto windows = [&](std::uint32_t n) { return n * std::max<nanoseconds>(1s, p.patience); };
+    for (nanoseconds end = w.now() + windows(8); w.now() < end;) {
+      w.patient().run(rate + 20, rate);
+      expect_only(w.look(), {});
+    }
+    mk::diagnosis found;
+    for (nanoseconds end = w.now() + windows(6); w.now() < end;) {
+      w.patient().run(backlog ? rate : rate / share / 2, backlog ? rate / share : rate);
+      found = w.look();
+    }
+    const bool wanted = backlog && share > 8;
+    expect_only(found, wanted ? std::set<mk::ailment>{slow} : std::set<mk::ailment>{});
+    if (!wanted) return;
+    RC_ASSERT((found.primary().what == slow));
+    RC_ASSERT(found.primary()[mk::measure::drain_rate] * 8 <
+              found.primary()[mk::measure::usual_drain_rate]);
+    for (nanoseconds end = w.now() + windows(4); w.now() < end;) {
+      w.patient().run(rate + 20, rate);
+      found = w.look();
+    }
+    expect_only(found, {});
+  });
+}
+
+bool seldom() {
+  return rc::check("looks too far apart for a 32-bit count are said, where no upper half is", [] {
+    const bool reported = *rc::gen::arbitrary<bool>();
+    const auto rate = *between<std::uint64_t>(1'000'000, 100'000'000);
+    const auto longest = static_cast<std::int64_t>((std::uint64_t{1} << 31) / rate);
+    const auto gap = std::chrono::seconds(longest + (*rc::gen::arbitrary<bool>() ? 2 : -3));
+    mk::diagnostician doctor;
+    mk::ring_telemetry telemetry;
+    kernel k;
+    const auto look = [&](nanoseconds at) {
+      expect(telemetry.decode(k.control(), k.ring()).has_value());
+      return *doctor.look(telemetry, at);
+    };
+    if (reported) k.word(at::high) = 1;
+    k.special(0, 1);
+    look(0s);
+    k.word(at::done) += static_cast<std::uint32_t>(rate);
+    k.pass();
+    look(1s);
+    k.word(at::done) += 17;
+    k.pass();
+    const auto found = look(1s + gap);
+    expect_only(found, {});
+    const bool wanted = !reported && gap.count() > longest;
+    RC_ASSERT((found.primary().what == observer_too_slow) == wanted);
+  });
+}
+
+bool doubts() {
+  return rc::check("a slot that may have turned over is not named before it is believed", [] {
+    // As many slots are drained between looks as the ring has, so a slot that is CLAIMED with the
+    // same words each time may be another each time; sixteen looks in a row are no accident.
+    ward w(100ms, 500ms);
+    w.warm_up(3);
+    w.patient().special(1, 2, 9, 1000);
+    for (int i = 0; i < 14; ++i) {
+      w.patient().run(500, 500);
+      const auto found = w.look();
+      expect_only(found, {});
+      if (i >= 7) RC_ASSERT(found.find(observer_too_slow) != nullptr);
+      RC_ASSERT((found.primary().what == healthy));
+    }
+    for (int i = 0; i < 4; ++i) {
+      w.patient().run(500, 500);
+      w.look();
+    }
+    w.patient().run(500, 500);
+    const auto found = w.look();
+    expect_only(found, {stalled});
+    RC_ASSERT(!found.find(stalled)->whole);
+    RC_ASSERT(found.find(stalled)->slots[0].slot.tenant == 9u);
+    RC_ASSERT(names_key(found.find(stalled)->opcodes, 1000));
+  });
+}
+
+/// A stretch of one kind of load.
+struct stretch {
+  std::uint64_t arrive;  ///< slots a second
+  std::uint64_t drain;
+  bool bursts;  ///< all of a second's work comes at once
+};
+
+/// Load as operators know it: steady, in bursts, a trickle, nothing at all, handlers of most of a
+/// second. It is drained at rates that differ by a factor of four at most.
+bool quiet_hour(nanoseconds interval, std::uint64_t seed) {
+  dice d(seed);
+  ward w(interval, 1s);
+  const auto looks = static_cast<std::uint64_t>(3600s / interval);
+  const double part = std::chrono::duration<double>(interval).count();
+  std::uint64_t left = 0;     // looks of this stretch
+  std::uint64_t handler = 0;  // looks for which lanes are inside long handlers
+  stretch now{};
+  double owing = 0;
+  for (std::uint64_t i = 0; i < looks; ++i) {
+    if (left-- == 0) {
+      left = 1 + static_cast<std::uint64_t>((1 + d.below(40)) / part);
+      static constexpr std::array<std::uint64_t, 5> arrivals{0, 3, 400, 20'000, 300'000};
+      now = {.arrive = arrivals[d.below(arrivals.size())],
+             .drain = 100'000 * (1 + d.below(4)),
+             .bursts = d.one_in(2)};
+    }
+    const auto a_second = static_cast<std::uint64_t>(1s / interval);
+    owing += static_cast<double>(now.arrive) * part;
+    std::uint64_t arrive = 0;
+    if (!now.bursts || i % a_second == 0) {
+      arrive = static_cast<std::uint64_t>(owing);
+      owing -= static_cast<double>(arrive);
+    }
+    if (handler == 0 && d.one_in(2000)) handler = d.below(static_cast<std::size_t>(0.8 / part) + 1);
+    const bool inside = handler != 0;
+    handler -= inside;
+    w.patient().run(arrive,
+                    inside ? 0 : static_cast<std::uint64_t>(static_cast<double>(now.drain) * part));
+    const auto found = w.look();
+    if (!found.alarm()) continue;
+    std::printf("Alarm at look %llu:\n%s", static_cast<unsigned long long>(i), told(found).c_str());
+    return false;
+  }
+  return true;
+}
+
+bool quiet_hours() {
+  bool ok = true;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) ok &= quiet_hour(1s, seed);
+  for (std::uint64_t seed = 1; seed <= 2; ++seed) ok &= quiet_hour(10ms, seed);
+  if (ok) std::puts("OK, no alarm in 20 hours of looks each second and 2 of 100 a second");
+  return ok;
+}
+
+bool any_bytes() {
+  return rc::check(
+      "bytes of any kind do no harm, and nothing is allocated after the first look", [] {
+        dice d(*uniform<std::uint64_t>());
+        const std::uint32_t slots = d.below(80);
+        mk::diagnostician doctor({.patience = nanoseconds(d.below(5)), .looks = d.below(4)});
+        mk::ring_telemetry telemetry;
+        std::vector<std::uint32_t> control(160);
+        std::vector<std::uint32_t> ring(std::size_t{slots} * 16);
+        std::vector<std::uint32_t> torn;
+        torn.reserve(8);
+        auto now = static_cast<std::int64_t>(d.next());
+        std::uint64_t allocated = 0;
+        for (int i = 0; i < 30; ++i) {
+          for (std::uint32_t& w : control) w = d.one_in(3) ? d.word() : w;
+          control[at::revision] = d.one_in(8) ? d.word() : 1;
+          for (std::uint32_t& w : ring) w = d.one_in(6) ? d.word() : w;
+          for (std::size_t s = 0; s < slots; ++s)
+            ring[s * 16] = d.one_in(9) ? d.word() : d.below(9);
+          torn.clear();
+          for (std::uint32_t p = 0; p < 4; ++p) {
+            if (d.one_in(2)) torn.push_back(d.one_in(5) ? d.word() : p);
+          }
+          std::ranges::sort(torn);
+          constexpr std::int64_t last = INT64_MAX;
+          const auto step = static_cast<std::int64_t>(d.one_in(9) ? d.next() >> 1 : d.below(9));
+          now = now > last - step ? last : now + step;
+          expect(telemetry.decode(std::as_bytes(std::span(control)), std::as_bytes(std::span(ring)))
+                     .has_value());
+          const std::uint64_t before = heap::state.allocations;
+          const auto found =
+              doctor.look(telemetry, nanoseconds(now), torn, std::as_bytes(std::span(ring)));
+          expect(found.has_value());
+          std::size_t written = 0;
+          for (const mk::finding& f : found->findings) {
+            written += mk::sentence(f, found->at).text().size();
+            written += mk::concerned(f, found->at).text().size();
+            for (const auto& s : f.slots) expect(s.slot.index < slots);
+            expect(f.slots.size() <= f.slots_in_all && f.slots_in_all <= slots);
+          }
+          expect(written != 0);
+          if (i != 0) allocated += heap::state.allocations - before;
+        }
+        RC_ASSERT(allocated == 0u);
+      });
+}
+
+bool refusals() {
+  return rc::check("another ring, a clock that goes back and a full heap are refused", [] {
+    mk::diagnostician doctor;
+    mk::ring_telemetry telemetry;
+    kernel k;
+    expect(telemetry.decode(k.control(), k.ring()).has_value());
+    for (std::uint64_t nth = 0; nth < 3; ++nth) {
+      mk::diagnostician poor;
+      const auto refused = [&] {
+        const heap::tripwire full(nth);
+        return poor.look(telemetry, 1s);
+      }();
+      expect(!refused && refused.error().code == mk::error_code::out_of_memory);
+      expect(poor.look(telemetry, 1s).has_value());
+    }
+    expect(doctor.look(telemetry, 1s).has_value());
+    const auto earlier = doctor.look(telemetry, 0s);
+    expect(!earlier && earlier.error().code == mk::error_code::clock_regressed);
+    expect(telemetry.decode(k.control(), k.ring().first(64)).has_value());
+    const auto smaller = doctor.look(telemetry, 2s);
+    expect(!smaller && smaller.error().code == mk::error_code::ring_resized);
+  });
+}
+
+bool names() {
+  return rc::check("everything has a name of its own", [] {
+    std::set<std::string_view> all;
+    for (std::size_t i = 0; i < mk::ailments; ++i) {
+      all.insert(mk::name(static_cast<mk::ailment>(i)));
+      RC_ASSERT(!mk::title(static_cast<mk::ailment>(i)).empty());
+    }
+    RC_ASSERT(all.size() == mk::ailments);
+    RC_ASSERT(all.count("") == 0u);
+    RC_ASSERT(mk::name(static_cast<mk::ailment>(mk::ailments)).empty());
+    RC_ASSERT(mk::name(static_cast<mk::remedy>(200)).empty());
+    RC_ASSERT(mk::name(static_cast<mk::measure>(200)).empty());
+    RC_ASSERT(mk::advice(static_cast<mk::remedy>(200)).empty());
+    RC_ASSERT(mk::name(mk::remedy::find_the_load) == "find_the_load");
+    RC_ASSERT(mk::name(mk::measure::longest_step) == "longest_step");
+  });
+}
+
+}  // namespace
+
+int main() {
+  bool ok = true;
+  ok &= troubles();
+  ok &= handlers();
+  ok &= unclaimed();
+  ok &= faults();
+  ok &= idleness();
+  ok &= stops();
+  ok &= regressions();
+  ok &= tears();
+  ok &= slowness();
+  ok &= seldom();
+  ok &= doubts();
+  ok &= quiet_hours();
+  ok &= any_bytes();
+  ok &= refusals();
+  ok &= names();
+  return ok ? 0 : 1;
+}
