@@ -20,7 +20,9 @@ export import :workload;      // work for a kernel, the same for the same seed
 export import :injection;     // a failure that is made to happen in a kernel under load
 export import :producer;      // a thread that publishes it and watches it finish
 export import :run;           // a kernel under load -> what is found of it
-export import :render_diagnosis;  // what ails a ring, for a person or a program
 export import :render_run;    // that, a line a second and at the end
 export import :dump;          // buffers -> a directory that inspect reads
 export import :conformance;   // golden vectors -> passed, failed, skipped
+
+// What ails a ring, for a person or a program.
+export import :render_diagnosis;
