@@ -111,8 +111,8 @@ void table_renderer::verdict() {
                 colour_of(found_.state));
   for (const std::string& warning : warnings(found_)) to_.paragraph("- " + warning, 0, 2);
   if (found_.health)
-    render_diagnosis_section(found_.health->diagnosis, "of both snapshots", std::min(top_, 3u),
-                             to_);
+    render_diagnosis_section(found_.health->diagnosis, "of both snapshots, without patience",
+                             std::min(top_, 3u), to_);
 }
 
 void table_renderer::more(std::uint64_t total, std::size_t shown, std::string_view remark) {

@@ -288,7 +288,8 @@ void settle(run_options& options) {
   profile.drain = from_seconds(options.drain);
   if (!options.inject.empty()) {
     profile.inject = *parse_injection(options.inject);  // the check has passed
-    profile.inject_after = profile.duration ? *profile.duration / 3 : 1s;
+    profile.inject_after =
+        profile.duration ? std::min<std::chrono::nanoseconds>(*profile.duration / 3, 10s) : 1s;
     profile.patience = 500ms;
   }
   const std::uint32_t cores = std::thread::hardware_concurrency();
@@ -389,8 +390,10 @@ void add_run(CLI::App& app, int& exit_code) {
            "How long to wait for what is owed after that [5]", "Work");
 
   command
-      .add_option("--inject", options->inject,
-                  "Make the kernel suffer from this, a third of the duration after the start")
+      .add_option(
+          "--inject", options->inject,
+          "Make the kernel suffer from this, a third of the duration (at most 10 s) after the "
+          "start")
       ->check(CLI::IsMember(
           {"stall", "dead", "fault", "unauthorised", "quota", "lost-io", "torn", "regressed"}))
       ->type_name("FAILURE")

@@ -44,6 +44,11 @@ void take_top(short_list<concerned_key, From> from, short_list<concerned_key, To
   for (const concerned_key& k : from) to.push(k);
 }
 
+fault_code fault_code_of(std::span<const std::byte> ring, std::uint32_t slot) noexcept {
+  const std::byte* const words = ring.data() + std::size_t{slot} * abi::slot_bytes;
+  return fault_code{load_word(words, abi::fault_code_word)};
+}
+
 /// Since the look before; a count that went back says nothing.
 word step(word before, word now) noexcept {
   return now - before < detail::longest_step ? now - before : 0;
@@ -117,7 +122,7 @@ diagnostician::facts diagnostician::establish(const ring_telemetry& telemetry,
   }
   now.ended = now.drained != 0 || now.faulted != 0;
   const std::uint64_t free = std::uint64_t{o.empty} + o.done;
-  now.turned_over = now.ended && now.drained + now.faulted >= free;
+  now.turned_over = now.ended && (now.drained >= free || now.drained + now.faulted >= free);
   if (now.turned_over) told_apart_since_ = at;
   if (now.first) told_apart_since_ = last_ended_ = at;
   if (now.ended) {
@@ -143,9 +148,7 @@ void diagnostician::sort_slots(const ring_telemetry& telemetry, nanoseconds at,
       ever_throttled_ && (since_throttled <= recently || since_throttled / 2 <= options_.patience);
   for (const slot_snapshot& slot : slots) {
     if (slot.status == slot_status::fault) {
-      const std::byte* const words = ring.data() + std::size_t{slot.index} * abi::slot_bytes;
-      const fault_code why =
-          reasons ? fault_code{load_word(words, abi::fault_code_word)} : fault_code::unreported;
+      const fault_code why = reasons ? fault_code_of(ring, slot.index) : fault_code::unreported;
       faults_.add(slot, {.since = at, .looks = 1}, why);
       continue;
     }
@@ -225,12 +228,12 @@ void diagnostician::follow_rate(const facts& now, nanoseconds at) noexcept {
     pace_ = static_cast<double>(window_ended_) / seconds(lasted);
     const bool learned = windows_ >= slow_windows;
     const bool low = learned && window_backlog_ && pace_ < usual_ / slow_share;
-    update(slow_, low, at, slow_windows, 0ns);
+    update(slow_, low, window_began_, at, slow_windows, 0ns);
     const double weight = low ? down_slowly : pace_ > usual_ ? up : down;
     usual_ = windows_ == 0 ? pace_ : usual_ + weight * (pace_ - usual_);
     windows_ += windows_ != 0xFFFF'FFFFu;
   } else {
-    update(slow_, false, at, slow_windows, 0ns);
+    update(slow_, false, at, at, slow_windows, 0ns);
   }
   restart();
 }
@@ -267,6 +270,7 @@ result<diagnosis> diagnostician::look(const ring_telemetry& telemetry, nanosecon
   conclude(now, at, made);
 
   before_ = telemetry.control();
+  rest_before_ = now.rest != 0;
   last_look_ = at;
   ++looks_;
   return made;

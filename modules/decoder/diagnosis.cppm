@@ -140,7 +140,7 @@ struct finding {
   bool whole = true;
   /// The last look no longer shows it: what follows is of the look before.
   bool easing = false;
-  std::chrono::nanoseconds since{};  ///< stamp of the first look that showed it
+  std::chrono::nanoseconds since{};  ///< stamp of the look since which it is so
   remedy what_to_try = remedy::nothing;
   short_list<figure, 4> evidence{};
   short_list<concerned_slot, 8> slots{};  ///< longest first, then by index
@@ -231,8 +231,8 @@ struct diagnosis_options {
 /// - count_regressed: the done count went back; said at once and for four times the patience. The
 ///   new count is taken up.
 /// - torn: the same page of 32 slots could not be copied whole in 8 looks or more.
-/// - observer_too_slow: the longest time between two looks so far times the fastest drain rate
-///   seen is over what a 32-bit count can tell (2^31) and no upper half is reported; or a slot
+/// - observer_too_slow: the time between the two looks times the fastest drain rate seen so far is
+///   over what a 32-bit count can tell (2^31), and no upper half is reported. Of a part: a slot
 ///   looks unchanged for the patience, but may have turned over between looks, because at least as
 ///   many ended as slots were free. Such a slot is believed after 16 looks, where no more than a
 ///   quarter of the ring has its status.
@@ -307,8 +307,8 @@ class diagnostician {
   void follow_rate(const facts& now, std::chrono::nanoseconds at) noexcept;
   [[nodiscard]] bool unchanged(slot_age age, std::uint32_t alike, std::uint32_t slots,
                                std::chrono::nanoseconds at) noexcept;
-  bool update(symptom& s, bool present, std::chrono::nanoseconds at, std::uint32_t looks,
-              std::chrono::nanoseconds patience) noexcept;
+  bool update(symptom& s, bool present, std::chrono::nanoseconds from, std::chrono::nanoseconds at,
+              std::uint32_t looks, std::chrono::nanoseconds patience) noexcept;
   void conclude(const facts& now, std::chrono::nanoseconds at, diagnosis& to) noexcept;
   [[nodiscard]] finding base(const facts& now, std::chrono::nanoseconds at) noexcept;
 
@@ -318,6 +318,7 @@ class diagnostician {
   control_snapshot before_;
   aligned_array<page_memory> pages_;
   std::uint64_t looks_ = 0;
+  bool rest_before_ = false;  // at the look before
   std::chrono::nanoseconds last_look_{};
   std::chrono::nanoseconds last_ended_{};        // or the first look
   std::chrono::nanoseconds throttled_at_{};      // the kernel last counted a slot as throttled

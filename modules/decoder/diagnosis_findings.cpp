@@ -24,11 +24,12 @@ std::uint64_t rounded(double rate) noexcept {
 
 }  // namespace
 
-/// Whether the alarm stands; it may stand although the symptom is gone.
-bool diagnostician::update(symptom& s, bool present, nanoseconds at, std::uint32_t looks,
-                           nanoseconds patience) noexcept {
+/// `from`: since when it has been present, should it be so for the first time. Whether the alarm
+/// stands; it may stand although the symptom is gone.
+bool diagnostician::update(symptom& s, bool present, nanoseconds from, nanoseconds at,
+                           std::uint32_t looks, nanoseconds patience) noexcept {
   if (present) {
-    if (s.present == 0 && !s.raised) s.since = at;
+    if (s.present == 0 && !s.raised) s.since = from;
     s.present += s.present != 0xFFFF'FFFFu;
     s.absent = 0;
     s.raised |= s.present >= looks && detail::elapsed(s.since, at) >= patience;
@@ -79,9 +80,10 @@ void diagnostician::conclude(const facts& now, nanoseconds at, diagnosis& to) no
   short_list<finding, diagnosis::most_findings> parts;
   bool grave = false;
   // Raises, keeps or ends an alarm; `describe` fills in what is found while the symptom is there.
+  nanoseconds from = at;
   const auto judge = [&](symptom& s, bool present, std::uint32_t looks, nanoseconds wait,
                          ailment what, remedy what_to_try, const auto& describe) {
-    if (!update(s, present, at, looks, wait)) return;
+    if (!update(s, present, from, at, looks, wait)) return;
     if (present) {
       s.last = {.what = what, .since = s.since, .what_to_try = what_to_try};
       describe(s.last);
@@ -115,6 +117,7 @@ void diagnostician::conclude(const facts& now, nanoseconds at, diagnosis& to) no
 
   const bool still = now.heartbeat_still && !now.ended && !now.left;
   const bool dead = still && !now.in_handlers;
+  from = last_look_;  // nothing has moved since
   judge(dead_, dead, looks, patience, ailment::dead, remedy::relaunch, [&](finding& f) {
     f.evidence.push({.what = measure::heartbeats, .found = 0});
     f.evidence.push(held_for(dead_));
@@ -122,6 +125,7 @@ void diagnostician::conclude(const facts& now, nanoseconds at, diagnosis& to) no
     f.evidence.push({.what = measure::lanes, .found = now.lanes});
     (held_.slots != 0 ? held_ : rest_).fill(f);
   });
+  if (!rest_before_) from = at;
   judge(stalled_, now.rest != 0 && !now.ended && !now.first && !now.left && !dead, looks, patience,
         ailment::stalled, held_.slots != 0 ? remedy::find_the_handler : remedy::find_the_claim,
         [&](finding& f) {
@@ -133,6 +137,7 @@ void diagnostician::conclude(const facts& now, nanoseconds at, diagnosis& to) no
                            .bound = now.lanes});
           (held_.slots != 0 ? held_ : rest_).fill(f);
         });
+  from = at;
   const bool stands = dead_.raised || stalled_.raised;
   waits(parked_symptom_, parked_, parked_.slots != 0, 1, 0ns, ailment::waiting_for_io,
         remedy::answer_the_request);

@@ -80,15 +80,15 @@ nanoseconds time_of(const finding& f, measure of = measure::time) noexcept {
 
 void say_blocked(writer& out, const finding& f, std::string_view for_what) noexcept {
   const std::uint64_t blocked = f[measure::blocked_slots];
-  if (f.whole) {
-    out("All ");
-    out.slots(blocked, " that is owed waits ", " that are owed wait ");
-  } else {
-    out.slots(blocked, " waits ", " wait ");
-  }
+  out.slots(blocked, " waits ", " wait ");
   out(for_what, ", the longest for ", time_of(f));
-  if (!f.whole) out(", while other work goes on or waits for something else");
-  out(".");
+  if (!f.whole) {
+    out(", while other work goes on or is stuck for another reason.");
+  } else if (blocked == f[measure::owed_slots]) {
+    out("; nothing else is owed.");
+  } else {
+    out("; the other ", f[measure::owed_slots] - blocked, " that are owed wait for the host, too.");
+  }
 }
 
 void say_stalled(writer& out, const finding& f) noexcept {

@@ -125,6 +125,35 @@ case_inject_usage() {
   expect 2 -- "$megakernel" run --inject nothing
 }
 
+# diagnosed SAMPLE STATUS CHECK: what `inspect` says of two snapshots; CHECK is Python about it, `d`.
+diagnosed() {
+  local at=$samples/$1
+  expect "$2" -- "$megakernel" inspect --control "$at/control.bin" --ring "$at/ring.bin" \
+    --previous-control "$at/previous-control.bin" --previous-ring "$at/previous-ring.bin" \
+    --format json
+  python3 - "$work/out" <<END 2>"$work/err" || fail "the diagnosis of $1"
+import json, sys
+found = json.load(open(sys.argv[1]))
+d = found['diagnosis']
+assert d['primary'] == d['findings'][0]['ailment'], d
+first = d['findings'][0]
+$3
+END
+}
+case_inspect_diagnosis() {
+  need_python
+  diagnosed stalled 3 "assert d['primary'] == 'stalled' and [s['index'] for s in first['slots']] == [50, 61, 62]"
+  diagnosed dead 3 "assert d['primary'] == 'dead' and first['remedy'] == 'relaunch'"
+  diagnosed blocked 3 "assert d['primary'] == 'unauthorised' and first['slots_in_all'] == 12
+assert d['findings'][1]['ailment'] == 'throttled'
+assert {t['tenant'] for t in first['tenants']} == {9, 30, 400}"
+  diagnosed progressing 0 "assert d['primary'] == 'healthy'"
+  diagnosed stopped 0 "assert d['primary'] == 'stopped' and not d['alarm']"
+  expect 0 -- "$megakernel" inspect --control "$samples/busy/control.bin" \
+    --ring "$samples/busy/ring.bin" --format json
+  shown '"diagnosis": null'
+}
+
 # no_alarm OPTION...: a run that does well, where no look raises an alarm.
 no_alarm() {
   need_python
