@@ -1,5 +1,6 @@
 #include "replay_command.h"
 
+#include "capture_options.h"
 #include "terminal.h"
 
 #include <fmt/format.h>
@@ -9,7 +10,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cmath>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -43,10 +43,6 @@ struct replay_options {
   std::string format = "lines";
   std::string colour = "auto";
 };
-
-std::chrono::nanoseconds from_seconds(double seconds) {
-  return std::chrono::nanoseconds(std::llround(seconds * 1e9));
-}
 
 volatile std::sig_atomic_t interrupted = 0;
 extern "C" void note_interrupt(int) { interrupted = 1; }
@@ -196,14 +192,6 @@ class replay_command {
   run_style style_;
   output to_;
 };
-
-std::string check_seconds(const std::string& text) {
-  double value = 0;
-  const bool number = CLI::detail::lexical_cast(text, value);
-  return number && value >= 0 && value <= 1e9
-             ? std::string()
-             : std::string("A number of seconds from 0 to 1000000000 is needed.");
-}
 
 }  // namespace
 

@@ -402,16 +402,6 @@ condition live_run::final_state(const run_findings& found) const {
   return found.cut_short ? condition::stopped : condition::progressing;
 }
 
-capture_header live_run::about() {
-  kernel_buffers& buffers = kernel_.buffers();
-  return {.bytes = {.control = buffers.control().size(),
-                    .ring = buffers.ring().size(),
-                    .debug_log = buffers.debug_log().size(),
-                    .io_queue = buffers.io_queue().size()},
-          .began = began_,
-          .windows = {window_opcode}};
-}
-
 std::expected<frame, std::string> live_run::sample(run_sample& storage) {
   frame seen;
   seen.at = clock::now() - signals_.begin;
