@@ -29,10 +29,6 @@ std::expected<captured_frame, std::string> read_captured_frame(
   if (reader->frames() == 0)
     return std::unexpected(std::string("It has no frame. ") + reader->damage());
   const std::uint64_t number = at ? reader->last_until(*at) : reader->frames() - 1;
-  if (at && *at < reader->time_of(0)) {
-    return std::unexpected(fmt::format("It begins at {:.3f} s; there is nothing before.",
-                                       std::chrono::duration<double>(reader->time_of(0)).count()));
-  }
   captured_frame found{.number = number, .at = reader->time_of(number)};
   if (number != 0) {
     const auto before = reader->frame_at(reader->last_until(found.at - 1s));

@@ -30,8 +30,8 @@ struct captured_frame {
   std::vector<opcode> windows{};      ///< as the capture says
 };
 
-/// The last frame at or before a time, or the last of all. The error is a sentence without the
-/// name.
+/// The last frame at or before a time, the first where all are later; without one the last of all.
+/// The error is a sentence without the name.
 [[nodiscard]] std::expected<captured_frame, std::string> read_captured_frame(
     const std::string& path, std::optional<std::chrono::nanoseconds> at);
 

@@ -1,6 +1,7 @@
 module;
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -182,8 +183,9 @@ bool worth_a_delta(std::span<const std::byte> now, std::span<const std::byte> be
 }  // namespace
 
 void capture_writer::state::run() noexcept {
+  (void)::pthread_setname_np(::pthread_self(), "mk-capture");
   // Linux: of this thread alone.
-  (void)::setpriority(PRIO_PROCESS, 0, 10);
+  (void)::setpriority(PRIO_PROCESS, 0, std::min(19, ::getpriority(PRIO_PROCESS, 0) + 10));
   try {
     while (true) {
       const std::uint32_t seen = wake.load(std::memory_order_acquire);

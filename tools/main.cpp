@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "capture_options.h"
 #include "numbers.h"
 #include "replay_command.h"
 #include "run_command.h"
@@ -62,32 +63,9 @@ int finish(output& to, int code) {
   return unusable;
 }
 
-/// Seconds as people give them, which the command line has checked.
-std::optional<std::chrono::nanoseconds> from_seconds(std::optional<double> seconds) {
-  if (!seconds) return std::nullopt;
-  return std::chrono::nanoseconds(std::llround(*seconds * 1e9));
-}
-
-/// `--capture` and `--at`, in the place of dumps.
-CLI::Option* add_capture(CLI::App& command, std::string& file, std::optional<double>& at) {
-  auto* const capture =
-      command.add_option("--capture", file, "A capture of `megakernel run`, instead of dumps")
-          ->type_name("FILE")
-          ->check([](const std::string& name) {
-            return name.empty() ? std::string("A file name is empty.") : std::string();
-          });
-  constexpr double longest = 1e9;
-  command.add_option("--at", at, "The capture's frame at so many seconds [the last]")
-      ->type_name("SECONDS")
-      ->needs(capture)
-      ->check(CLI::Range(0.0, longest));
-  return capture;
-}
-
 struct inspect_options {
   std::array<std::string, sources> files;
-  std::string capture;
-  std::optional<double> at;
+  capture_choice capture;
   std::vector<std::string> window_opcodes;
   std::string format = "table";
   std::string colour = "auto";
@@ -102,10 +80,10 @@ class inspect_command {
   explicit inspect_command(const inspect_options& options) : options_(options) {}
 
   int run() {
-    if (!options_.capture.empty()) {
-      auto frame = read_captured_frame(options_.capture, from_seconds(options_.at));
+    if (!options_.capture.file.empty()) {
+      auto frame = read_captured_frame(options_.capture.file, options_.capture.at());
       if (!frame) {
-        complain(options_.capture, frame.error());
+        complain(options_.capture.file, frame.error());
         return unusable;
       }
       captured_ = std::move(*frame);
@@ -118,7 +96,7 @@ class inspect_command {
       opcodes_.push_back(opcode{*parse_number<word>(text)});  // the command line has checked it
     const auto found = inspect(captured_ ? given(*captured_) : given());
     if (!found) {
-      complain(captured_ ? options_.capture : file(found.error().from),
+      complain(captured_ ? options_.capture.file : file(found.error().from),
                found.error().why.message().text());
       return unusable;
     }
@@ -210,7 +188,7 @@ void check_inspect(const inspect_options& options) {
   const auto lacks = [&](source from) {
     return options.files[static_cast<std::size_t>(from)].empty();
   };
-  if (options.capture.empty() && (lacks(source::control) || lacks(source::ring)))
+  if (options.capture.file.empty() && (lacks(source::control) || lacks(source::ring)))
     throw CLI::ValidationError("--control and --ring are required, or --capture.");
   if (std::ranges::count(options.files, "-") > 1) {
     throw CLI::ValidationError(
@@ -244,7 +222,7 @@ void add_inspect(CLI::App& app, int& exit_code) {
       file("--previous-ring", source::previous_ring, "Ring of that snapshot");
   previous_control->needs(previous_ring);
   previous_ring->needs(previous_control);
-  auto* const capture = add_capture(command, options->capture, options->at);
+  auto* const capture = add_capture(command, options->capture, nullptr);
   for (CLI::Option* dump : {control, ring, debug_log, io_queue, previous_control})
     capture->excludes(dump);
   command
@@ -304,8 +282,7 @@ void add_inspect(CLI::App& app, int& exit_code) {
 struct recommend_options {
   std::string control;
   std::string ring;
-  std::string capture;
-  std::optional<double> at;
+  capture_choice capture;
   std::vector<std::string> window_opcodes;
   std::string previous;
   std::string format = "table";
@@ -325,7 +302,7 @@ class recommend_command {
   explicit recommend_command(const recommend_options& options) : options_(options) {}
 
   int run() {
-    const bool from_capture = !options_.capture.empty();
+    const bool from_capture = !options_.capture.file.empty();
     const bool from_dumps = from_capture || !options_.control.empty();
     if (from_dumps && !(from_capture ? decode_capture() : decode())) return unusable;
     const auto previous = megakernel::topology_named(options_.previous);
@@ -366,13 +343,13 @@ class recommend_command {
   }
 
   bool decode_capture() {
-    const auto frame = read_captured_frame(options_.capture, from_seconds(options_.at));
+    const auto frame = read_captured_frame(options_.capture.file, options_.capture.at());
     if (!frame) {
-      complain(options_.capture, frame.error());
+      complain(options_.capture.file, frame.error());
       return false;
     }
     const auto decoded = decode(frame->control, frame->ring, frame->windows);
-    if (!decoded) complain(options_.capture, decoded.error().message().text());
+    if (!decoded) complain(options_.capture.file, decoded.error().message().text());
     return decoded.has_value();
   }
 
@@ -420,11 +397,11 @@ void check_recommend(const recommend_options& options) {
     throw CLI::ValidationError(
         "Only one input can be '-', the standard input. Write the other to a file.");
   }
-  if (!options.queue_len && options.control.empty() && options.capture.empty()) {
+  if (!options.queue_len && options.control.empty() && options.capture.file.empty()) {
     throw CLI::ValidationError(
         "--queue-len is required, or --control and --ring to take it from, or --capture.");
   }
-  if (!options.window_opcodes.empty() && options.control.empty() && options.capture.empty()) {
+  if (!options.window_opcodes.empty() && options.control.empty() && options.capture.file.empty()) {
     throw CLI::ValidationError(
         "--window-opcode says what a ring shows: give --control and --ring, or --capture.");
   }
@@ -506,9 +483,7 @@ void add_recommend(CLI::App& app, int& exit_code) {
                          ->group("Dumps");
   control->needs(ring);
   ring->needs(control);
-  auto* const capture = add_capture(command, options->capture, options->at);
-  capture->group("Dumps");
-  command.get_option("--at")->group("Dumps");
+  auto* const capture = add_capture(command, options->capture, "Dumps");
   capture->excludes(control);
   for (CLI::Option* counted : {opcodes, windows}) {
     counted->excludes(control);  // the dumps say how many

@@ -1,5 +1,6 @@
 #include "replay_command.h"
 
+#include "capture_options.h"
 #include "full_screen.h"
 #include "replay_view.h"
 #include "signals.h"
@@ -12,7 +13,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -46,10 +46,6 @@ struct replay_options {
   std::string view = "auto";
   std::string colour = "auto";
 };
-
-std::chrono::nanoseconds from_seconds(double seconds) {
-  return std::chrono::nanoseconds(std::llround(seconds * 1e9));
-}
 
 /// Keeps the times of a capture, faster or slower, and never catches up by hurrying.
 class pace {
@@ -205,14 +201,6 @@ class replay_command {
   run_style style_;
   output to_;
 };
-
-std::string check_seconds(const std::string& text) {
-  double value = 0;
-  const bool number = CLI::detail::lexical_cast(text, value);
-  return number && value >= 0 && value <= 1e9
-             ? std::string()
-             : std::string("A number of seconds from 0 to 1000000000 is needed.");
-}
 
 }  // namespace
 

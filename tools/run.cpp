@@ -438,16 +438,6 @@ void live_run::count_publishers(publisher_totals& known) const {
   known.latency = latency_now(std::nullopt);
 }
 
-capture_header live_run::about() {
-  kernel_buffers& buffers = kernel_.buffers();
-  return {.bytes = {.control = buffers.control().size(),
-                    .ring = buffers.ring().size(),
-                    .debug_log = buffers.debug_log().size(),
-                    .io_queue = buffers.io_queue().size()},
-          .began = began_,
-          .windows = {window_opcode}};
-}
-
 std::expected<frame, std::string> live_run::sample(run_sample& storage) {
   const auto at = clock::now() - signals_.begin;
   const auto wall = std::chrono::system_clock::now();

@@ -1,5 +1,6 @@
 module;
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/utsname.h>
 
 #include <chrono>
@@ -34,11 +35,21 @@ std::string this_machine() {
   std::string text = processor.empty() ? std::string("a processor without a name") : processor;
   text += fmt::format(", {}", counted(std::thread::hardware_concurrency(), "core"));
   if (utsname system{}; ::uname(&system) == 0)
-    text += fmt::format(", {} {} {}", system.sysname, system.release, system.machine);
+    text += fmt::format(", {} {}", system.sysname, system.machine);
   return text;
 }
 
 }  // namespace
+
+capture_header live_run::about() {
+  kernel_buffers& buffers = kernel_.buffers();
+  return {.bytes = {.control = buffers.control().size(),
+                    .ring = buffers.ring().size(),
+                    .debug_log = buffers.debug_log().size(),
+                    .io_queue = buffers.io_queue().size()},
+          .began = began_,
+          .windows = {window_opcode}};
+}
 
 std::expected<std::unique_ptr<run_capture>, std::string> run_capture::start(
     live_run& of, const std::string& path, double rate, const std::string& build) {
@@ -65,6 +76,7 @@ std::expected<std::unique_ptr<run_capture>, std::string> run_capture::start(
 run_capture::~run_capture() { join(); }
 
 void run_capture::follow() noexcept {
+  (void)::pthread_setname_np(::pthread_self(), "mk-frames");
   auto next = clock::now();
   std::unique_lock lock(guard_);
   while (!stop_) {

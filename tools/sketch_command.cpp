@@ -1,5 +1,6 @@
 #include "sketch_command.h"
 
+#include "capture_options.h"
 #include "numbers.h"
 #include "terminal.h"
 
@@ -65,8 +66,7 @@ std::optional<std::pair<word, word>> parse_range(std::string_view text) {
 struct sketch_options {
   std::string control;
   std::string ring;
-  std::string capture;
-  std::optional<double> at;
+  capture_choice capture;
   std::vector<std::string> files;
   std::string to;
   std::string format = "table";
@@ -118,11 +118,9 @@ struct snapshot {
 
 outcome<snapshot> load_snapshot(const sketch_options& options) {
   snapshot found;
-  if (!options.capture.empty()) {
-    std::optional<std::chrono::nanoseconds> at;
-    if (options.at) at = std::chrono::nanoseconds(std::llround(*options.at * 1e9));
-    auto frame = read_captured_frame(options.capture, at);
-    if (!frame) return about(options.capture, frame.error());
+  if (!options.capture.file.empty()) {
+    auto frame = read_captured_frame(options.capture.file, options.capture.at());
+    if (!frame) return about(options.capture.file, frame.error());
     found.frame = std::move(*frame);
     found.captured = true;
     return found;
@@ -139,7 +137,7 @@ outcome<snapshot> load_snapshot(const sketch_options& options) {
 std::unexpected<std::string> blame(const sketch_options& options, const megakernel::error& why) {
   if (why.buffer == megakernel::buffer::sketch)
     return std::unexpected(std::string(why.message().text()));
-  if (!options.capture.empty()) return about(options.capture, why);
+  if (!options.capture.file.empty()) return about(options.capture.file, why);
   return about(why.buffer == megakernel::buffer::ring ? options.ring : options.control, why);
 }
 
@@ -187,7 +185,7 @@ outcome<> deliver(const telemetry_sketch& sketch, const sketch_options& options)
 }
 
 outcome<> build(const sketch_options& options) {
-  if (options.control.empty() && options.capture.empty())
+  if (options.control.empty() && options.capture.file.empty())
     throw CLI::ValidationError("--control and --ring are required, or --capture.");
   auto sketch = telemetry_sketch::of_shape(options.depth, options.width);
   if (!sketch) return blame(options, sketch.error());
@@ -222,7 +220,7 @@ outcome<> query(const sketch_options& options) {
 
 outcome<std::vector<word>> candidates(const sketch_options& options, sketch_of what) {
   std::vector<word> all;
-  const bool from_ring = !options.ring.empty() || !options.capture.empty();
+  const bool from_ring = !options.ring.empty() || !options.capture.file.empty();
   if (from_ring) {
     const auto found = load_snapshot(options);
     if (!found) return std::unexpected(found.error());
@@ -267,17 +265,7 @@ void add_dumps(CLI::App& command, sketch_options& options) {
       command.add_option("--ring", options.ring, "Ring")->type_name("FILE")->check(not_empty);
   control->needs(ring);
   ring->needs(control);
-  auto* const capture = command
-                            .add_option("--capture", options.capture,
-                                        "A capture of `megakernel run`, instead of dumps")
-                            ->type_name("FILE")
-                            ->check(not_empty)
-                            ->excludes(control);
-  constexpr double longest = 1e9;
-  command.add_option("--at", options.at, "The capture's frame at so many seconds [the last]")
-      ->type_name("SECONDS")
-      ->needs(capture)
-      ->check(CLI::Range(0.0, longest));
+  add_capture(command, options.capture, nullptr)->excludes(control);
 }
 
 void add_files(CLI::App& command, sketch_options& options, int most) {

@@ -16,23 +16,24 @@ export import :recommend;     // the next launch, and why
 export import :sketch;        // counts that are kept and merged
 export import :histogram;     // durations, counted
 export import :frame;         // one look at a kernel's buffers, wherever it comes from
-export import :capture;       // a file of frames over time
-export import :capture_writer;
-export import :capture_reader;
-export import :capture_input;  // one frame of it, for what looks at dumps
 export import :observer;      // frames -> what a person wants to know of each
 export import :workload;      // work for a kernel, the same for the same seed
 export import :injection;     // a failure that is made to happen in a kernel under load
 export import :producer;      // a thread that publishes it and watches it finish
 export import :run;           // a kernel under load -> what is found of it
-export import :run_capture;   // frames of it, at a steady rate, to a capture
 export import :render_diagnosis;  // what ails a ring, for a person or a program
 export import :render_run;    // that, a line a second and at the end
-export import :render_observation_json;
-export import :render_capture;  // a capture and what is seen in it
 export import :canvas;        // a screen of a terminal as a value
 export import :view;          // observations -> that screen
 export import :file_source;   // files that another process rewrites -> frames
-export import :capture_player;  // a capture, observed from anywhere in it
 export import :dump;          // buffers -> a directory that inspect reads
 export import :conformance;   // golden vectors -> passed, failed, skipped
+
+export import :capture;                  // a file of frames over time
+export import :capture_writer;           // frames -> that, from a thread of its own
+export import :capture_reader;           // that -> frames, in order or from any time
+export import :capture_input;            // one of them, for what looks at dumps
+export import :run_capture;              // frames of a run, at a steady rate, to a capture
+export import :render_observation_json;  // everything seen of a frame, for a program
+export import :render_capture;           // a capture and what is seen in it, for a person
+export import :capture_player;           // a capture, observed from anywhere in it

@@ -195,6 +195,54 @@ case_capture_signal() {
   wait $child || got=$?
   [ "$got" = 0 ] || fail "status $got"
 }
+case_capture_format() {
+  # Another reader, of what needs no decompressor, written from docs/capture.md.
+  capture 0 --capture-rate 1500
+  replay --format json
+  command -v python3 >"$work/python" || exit 77
+  python3 - "$cap" "$work/out" 2>"$work/err" <<'END' || fail "it is not what the document says"
+import json, struct, sys, zlib
+file = open(sys.argv[1], 'rb').read()
+head, *frames = [json.loads(line) for line in open(sys.argv[2])]
+magic, version, length, revision, windows = struct.unpack_from('<8sIIII', file)
+assert magic == b'MKCAPTUR' and version == 1 and revision == 1 and windows == 1
+assert zlib.crc32(file[:length - 4]) == struct.unpack_from('<I', file, length - 4)[0]
+sizes = struct.unpack_from('<4Q', file, 24)
+assert sizes[1] == 65536 and struct.unpack_from('<I', file, 64)[0] == 1001
+at, texts = 68, []
+for _ in range(3):
+    size = struct.unpack_from('<I', file, at)[0]
+    texts.append(file[at + 4:at + 4 + size].decode())
+    at += 4 + size
+assert at == length - 4 and texts == [head['device'], head['build'], head['profile']]
+at, found, indexed, key, last_index, ended = length, [], [], 0, 0, False
+while at != len(file):
+    assert not ended
+    mark, kind, number, time, wall, dropped, link, stored, unpacked, crc, own = \
+        struct.unpack_from('<4sIQqqQQIIII', file, at)
+    assert mark == b'MKRC' and own == zlib.crc32(file[at:at + 60])
+    payload = file[at + 64:at + 64 + stored]
+    if kind < 4:
+        assert crc == zlib.crc32(payload)
+    if kind <= 2:
+        assert number == len(found) and unpacked > sum(sizes)
+        key = number if kind == 1 else key
+        assert link == key and number - link < 64
+        assert payload[:4] == bytes([0x28, 0xb5, 0x2f, 0xfd])
+        found.append((at, time, link))
+        assert frames[number]['at_ns'] == time and frames[number]['unix_ns'] == wall
+    elif kind == 3:
+        assert number == len(indexed) and link == last_index and stored % 24 == 0
+        indexed += struct.iter_unpack('<QqQ', payload)
+        last_index = at
+    else:
+        assert kind == 4 and stored == 0 and number == len(found) and link == last_index
+        assert time == found[-1][1] and dropped == head['dropped']
+        ended = True
+    at += 64 + stored
+assert ended and indexed == found and len(found) == head['frames'] == len(frames)
+END
+}
 case_capture_sample() {
   expect 0 -- "$megakernel" replay "$samples/run.mkcap" --speed max --format json
   check "head, *frames = lines
