@@ -28,6 +28,7 @@
 
 #include "numbers.h"
 #include "run_command.h"
+#include "serve_command.h"
 #include "sketch_command.h"
 #include "terminal.h"
 
@@ -504,6 +505,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = healthy;
   add_run(app, exit_code);
+  add_serve(app, exit_code);
   add_inspect(app, exit_code);
   add_recommend(app, exit_code);
   add_sketch(app, exit_code);

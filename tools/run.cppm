@@ -152,6 +152,12 @@ class live_run {
   /// After `finish`.
   [[nodiscard]] run_dump dump() const noexcept;
 
+  /// For who watches from another thread, until this object ends: what of the kernel can be read
+  /// while it runs, and what its producers have counted so far. `latency` is filled in, and must
+  /// outlive the result.
+  [[nodiscard]] runtime& kernel() noexcept { return kernel_; }
+  [[nodiscard]] published_counts published(latency_counts& latency) const;
+
  private:
   using clock = std::chrono::steady_clock;
   live_run(const run_profile& profile, runtime&& kernel) noexcept;

@@ -1,5 +1,6 @@
 #include "run_command.h"
 
+#include "http_server.h"
 #include "numbers.h"
 #include "terminal.h"
 
@@ -74,6 +75,7 @@ struct run_options {
   std::string format = "table";
   std::string colour = "auto";
   std::string dump;
+  std::string serve;
   std::uint32_t top = 10;
 };
 
@@ -99,6 +101,11 @@ class run_command {
     auto kernel = live_run::start(options_.profile, directory.has_value());
     if (!kernel) return give_up(kernel.error());
     kernel_ = kernel->get();
+    std::unique_ptr<live_metrics> pages;  // these end before the kernel
+    std::unique_ptr<http_server> server;
+    if (!options_.serve.empty()) {
+      if (auto served = serve(pages, server); !served) return give_up(served.error());
+    }
     if (!json()) render_run_head(options_.profile, style_, to_);
 
     if (auto loaded = watch_load(); !loaded) return give_up(loaded.error());
@@ -133,6 +140,19 @@ class run_command {
   static int give_up(std::string_view sentence) {
     complain(sentence);
     return unusable;
+  }
+
+  /// The address goes to stderr: stdout belongs to the run.
+  outcome serve(std::unique_ptr<live_metrics>& pages, std::unique_ptr<http_server>& server) {
+    auto made = live_metrics::make(*kernel_, {.version = MEGAKERNEL_VERSION, .target = "cpu"});
+    if (!made) return std::unexpected(made.error());
+    pages = std::move(*made);
+    const auto where = parse_listen_address(options_.serve);  // the command line has checked it
+    auto opened = http_server::open(*where, answers_of(*pages));
+    if (!opened) return std::unexpected(opened.error());
+    server = std::move(*opened);
+    complain(fmt::format("The metrics are at {}", server->url()));
+    return {};
   }
 
   outcome look() {
@@ -310,6 +330,14 @@ void add_run(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("table|json")
       ->capture_default_str();
+  command
+      .add_option("--serve", options->serve,
+                  "Answer Prometheus there while it runs; port 0 is any that is free")
+      ->type_name("HOST:PORT")
+      ->check([](const std::string& text) {
+        const auto where = parse_listen_address(text);
+        return where ? std::string() : where.error();
+      });
   number("--top", options->top, u32{1}, u32{1'000'000}, "Rows of each list in the table [10]", "");
   command.add_option("--color,--colour", options->colour, "Colours in the table")
       ->check(CLI::IsMember({"auto", "always", "never"}))
@@ -321,6 +349,7 @@ void add_run(CLI::App& app, int& exit_code) {
       "  megakernel run --mix nop --producers 1 --workers 1 --spin --duration 10\n"
       "  megakernel run --priorities critical=1,normal=8 --rate 200000 --tenants 8\n"
       "  megakernel run --count 1000000 --seed 7 --format json --dump /tmp/run\n"
+      "  megakernel run --duration 3600 --serve 127.0.0.1:9464   # metrics for Prometheus\n"
       "\n"
       "Ctrl-C ends the load and drains the ring; a second one ends that, too.\n"
       "\n"

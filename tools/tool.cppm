@@ -20,5 +20,6 @@ export import :workload;      // work for a kernel, the same for the same seed
 export import :producer;      // a thread that publishes it and watches it finish
 export import :run;           // a kernel under load -> what is found of it
 export import :render_run;    // that, a line a second and at the end
+export import :metrics;       // a kernel as a page for Prometheus
 export import :dump;          // buffers -> a directory that inspect reads
 export import :conformance;   // golden vectors -> passed, failed, skipped
