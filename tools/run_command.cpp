@@ -338,7 +338,8 @@ void add_run(CLI::App& app, int& exit_code) {
         const auto where = parse_listen_address(text);
         return where ? std::string() : where.error();
       });
-  number("--top", options->top, u32{1}, u32{1'000'000}, "Rows of each list in the table [10]", "");
+  number("--top", options->top, u32{1}, u32{1'000'000}, "Rows of each list in the table [10]",
+         "Options");
   command.add_option("--color,--colour", options->colour, "Colours in the table")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("auto|always|never")

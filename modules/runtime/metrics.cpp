@@ -35,6 +35,11 @@ constexpr std::array report_counters{abi::heartbeat_word,    abi::fault_count_wo
 
 constexpr bool fell(word now, word before) noexcept { return word{now - before} >= 1u << 31; }
 
+/// Only upper halves that nobody counted to come this far; even they make no counter fall.
+void add(std::uint64_t& value, std::uint64_t amount) noexcept {
+  if (__builtin_add_overflow(value, amount, &value)) value = ~std::uint64_t{0};
+}
+
 /// A seed that whoever fills the ring cannot know.
 std::uint64_t unforeseen(const void* place) noexcept {
   const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
@@ -114,14 +119,14 @@ void metrics_page::count(const control_snapshot& control) noexcept {
     counter& c = words_[at];
     // Before the first look a counter had reached nothing.
     const bool anew = restarted || fell(now[at], c.last);
-    c.value += anew ? now[at] : word{now[at] - c.last};
+    add(c.value, anew ? now[at] : word{now[at] - c.last});
     c.last = now[at];
   };
   std::ranges::for_each(base_counters, extend);
   if (report) std::ranges::for_each(report_counters, extend);
   // What was drained before is known where the kernel counts 64 bits.
   if (report && (restarted || !counted_))
-    words_[abi::done_count_word].value += std::uint64_t{report->done_count_high} << 32;
+    add(words_[abi::done_count_word].value, std::uint64_t{report->done_count_high} << 32);
   counted_ = true;
 }
 
