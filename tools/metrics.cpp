@@ -137,13 +137,14 @@ std::expected<void, std::string> file_metrics::look() {
     return read_input(path,
                       {.max_bytes = files_.max_bytes.value_or(usual), .timeout = file_patience});
   };
-  const auto control = read(files_.control, 64 * mebibyte);
-  const auto ring = control ? read(files_.ring, 1024 * mebibyte) : control;
-  if (!control || !ring) {
+  const auto refuse = [this](const std::string& path, const input_error& why) {
     follower_.lose();
-    return std::unexpected(fmt::format("{}: {}", printable(control ? files_.ring : files_.control),
-                                       sentence(control ? ring.error() : control.error())));
-  }
+    return std::unexpected(fmt::format("{}: {}", printable(path), sentence(why)));
+  };
+  const auto control = read(files_.control, 64 * mebibyte);
+  if (!control) return refuse(files_.control, control.error());
+  const auto ring = read(files_.ring, 1024 * mebibyte);
+  if (!ring) return refuse(files_.ring, ring.error());
   return follower_.look({.control = {control->bytes.data(), control->bytes.size()},
                          .ring = {ring->bytes.data(), ring->bytes.size()}});
 }
