@@ -25,13 +25,14 @@ void must(mk::result<void> got) {
   if (!got) std::abort();
 }
 
-/// Every slot is owed or faulted, the worst case, and its tenant and opcode are among `keys`, in no
-/// order.
+/// Every slot is owed or faulted, and its tenant and opcode are among `keys`, in no order: the
+/// numbers from 0 up, or, `hostile`, any of 32 bits.
 struct crowded_ring {
   std::vector<std::uint32_t> control = std::vector<std::uint32_t>(160);
   std::vector<std::uint32_t> ring;
 
-  crowded_ring(std::uint32_t slots, std::uint32_t keys) : ring(std::size_t{slots} * 16) {
+  crowded_ring(std::uint32_t slots, std::uint32_t keys, bool hostile = false)
+      : ring(std::size_t{slots} * 16) {
     for (std::size_t i = 64; i < 128; ++i) control[i] = static_cast<std::uint32_t>(i * 12'345);
     control[141] = 1;
     for (std::uint32_t i = 0; i < slots; ++i) {
@@ -40,6 +41,7 @@ struct crowded_ring {
       slot[0] = i % 16 == 0 ? 7 : 1;
       slot[1] = i < keys ? i : mixed % keys;
       slot[2] = i < keys ? keys - 1 - i : (mixed >> 3) % keys;
+      for (const int key : {1, 2}) slot[key] *= hostile ? 0x9E3779B1u : 1;
     }
   }
   [[nodiscard]] std::span<const std::byte> control_bytes() const {
@@ -53,7 +55,7 @@ struct crowded_ring {
 /// All of it, and how long the page is.
 void scrape(benchmark::State& state) {
   crowded_ring made(static_cast<std::uint32_t>(state.range(0)),
-                    static_cast<std::uint32_t>(state.range(1)));
+                    static_cast<std::uint32_t>(state.range(1)), state.range(2) != 0);
   auto page = must(mk::metrics_page::make({}));
   mk::ring_telemetry telemetry;
   mk::health_tracker tracker;
@@ -76,7 +78,7 @@ void scrape(benchmark::State& state) {
 /// What the page itself takes of that.
 void look_and_render(benchmark::State& state) {
   const crowded_ring made(static_cast<std::uint32_t>(state.range(0)),
-                          static_cast<std::uint32_t>(state.range(1)));
+                          static_cast<std::uint32_t>(state.range(1)), state.range(2) != 0);
   auto page = must(mk::metrics_page::make({}));
   mk::ring_telemetry telemetry;
   must(telemetry.decode(made.control_bytes(), made.ring_bytes()));
@@ -104,15 +106,17 @@ void render(benchmark::State& state) {
 }  // namespace
 
 BENCHMARK(scrape)
-    ->ArgNames({"slots", "keys"})
-    ->Args({1024, 16})
-    ->Args({65'536, 16})
-    ->Args({65'536, 10'000})
+    ->ArgNames({"slots", "keys", "hostile"})
+    ->Args({1024, 16, 0})
+    ->Args({65'536, 16, 0})
+    ->Args({65'536, 10'000, 0})
+    ->Args({65'536, 10'000, 1})
     ->Unit(benchmark::kMicrosecond);
 BENCHMARK(look_and_render)
-    ->ArgNames({"slots", "keys"})
-    ->Args({65'536, 16})
-    ->Args({65'536, 10'000})
+    ->ArgNames({"slots", "keys", "hostile"})
+    ->Args({65'536, 16, 0})
+    ->Args({65'536, 10'000, 0})
+    ->Args({65'536, 10'000, 1})
     ->Unit(benchmark::kMicrosecond);
 BENCHMARK(render)->Unit(benchmark::kMicrosecond);
 BENCHMARK_MAIN();

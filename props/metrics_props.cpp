@@ -174,6 +174,7 @@ bool any_ring() {
                          .at = nanoseconds(0),
                          .publishers = &publishers,
                          .torn_pages = d.below(9),
+                         .age = nanoseconds(d.next() >> 1),
                          .windows = true})
                   .has_value());
     const metrics_reader seen = read(page);

@@ -97,21 +97,40 @@ std::expected<void, std::string> metrics_follower::refuse(const error& why) {
   return std::unexpected(std::string(why.message().text()));
 }
 
+result<void> metrics_follower::judge(const source& seen) noexcept {
+  const bool same =
+      health_ && seen.written && seen.written == judged_written_ && telemetry_.control() == judged_;
+  if (same) return {};
+  judged_at_ = clock::now() - began_;
+  auto found = tracker_.look(telemetry_, judged_at_);
+  if (!found && found.error().code != error_code::out_of_memory) {
+    tracker_ = health_tracker(patience);
+    found = tracker_.look(telemetry_, judged_at_);
+  }
+  health_.reset();
+  if (!found) return std::unexpected(found.error());
+  health_ = *found;
+  judged_ = telemetry_.control();
+  judged_written_ = seen.written;
+  return {};
+}
+
 std::expected<void, std::string> metrics_follower::look(const source& seen) {
   if (auto decoded = telemetry_.decode(seen.control, seen.ring, windows_); !decoded)
     return refuse(decoded.error());
-  const auto at = clock::now() - began_;
-  auto health = tracker_.look(telemetry_, at);
-  if (!health && health.error().code != error_code::out_of_memory) {
-    tracker_ = health_tracker(patience);
-    health = tracker_.look(telemetry_, at);
+  if (auto judged = judge(seen); !judged) return refuse(judged.error());
+  std::optional<std::chrono::nanoseconds> age;
+  if (seen.written) {
+    // A clock that was set back makes nothing younger than new.
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    age = std::max<std::chrono::nanoseconds>(0ns, now - *seen.written);
   }
-  if (!health) return refuse(health.error());
   const auto taken = page_.look({.ring = telemetry_,
-                                 .health = &*health,
-                                 .at = at,
+                                 .health = &*health_,
+                                 .at = judged_at_,
                                  .publishers = seen.publishers,
                                  .torn_pages = seen.torn_pages,
+                                 .age = age,
                                  .windows = has_windows_});
   if (!taken) return refuse(taken.error());
   return {};
@@ -146,7 +165,8 @@ std::expected<void, std::string> file_metrics::look() {
   const auto ring = read(files_.ring, 1024 * mebibyte);
   if (!ring) return refuse(files_.ring, ring.error());
   return follower_.look({.control = {control->bytes.data(), control->bytes.size()},
-                         .ring = {ring->bytes.data(), ring->bytes.size()}});
+                         .ring = {ring->bytes.data(), ring->bytes.size()},
+                         .written = control->modified});
 }
 
 std::expected<metrics_answer, std::string> file_metrics::page(std::string_view accept) {

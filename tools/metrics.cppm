@@ -39,6 +39,10 @@ class metrics_follower {
     std::span<const std::byte> ring;
     const published_counts* publishers = nullptr;
     std::optional<std::uint32_t> torn_pages{};
+    /// When somebody else wrote the bytes, by the system's clock. Bytes of one time with equal
+    /// control words are one snapshot, and no second look for the health of the kernel: it would
+    /// seem dead to who looks more often than they are written.
+    std::optional<std::chrono::nanoseconds> written{};
   };
   /// A kernel that was started anew, or a ring of another size, is followed from its beginning. The
   /// error is a sentence; the page then says that the kernel is not up.
@@ -52,12 +56,17 @@ class metrics_follower {
   using clock = std::chrono::steady_clock;
   metrics_follower(metrics_page&& page, window_opcodes&& windows, bool has_windows) noexcept;
   [[nodiscard]] std::expected<void, std::string> refuse(const error& why);
+  [[nodiscard]] result<void> judge(const source& seen) noexcept;
 
   metrics_page page_;
   window_opcodes windows_;
   bool has_windows_;
   ring_telemetry telemetry_;
   health_tracker tracker_;
+  std::optional<health_report> health_;  // of the snapshot that was looked at last
+  control_snapshot judged_;
+  std::optional<std::chrono::nanoseconds> judged_written_;
+  std::chrono::nanoseconds judged_at_{};
   aligned_array<char> text_;
   clock::time_point began_ = clock::now();
 };

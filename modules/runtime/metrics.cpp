@@ -88,21 +88,27 @@ metrics_page::label metrics_page::label_of(std::string_view text) noexcept {
   return made;
 }
 
-metrics_page::metrics_page(detail::named_keys&& tenants, detail::named_keys&& opcodes,
+result<metrics_page::ranked> metrics_page::ranked::make(std::uint32_t most) noexcept {
+  auto names = detail::named_keys::make(most);
+  if (!names) return std::unexpected(names.error());
+  auto tally = detail::key_tally::make(unforeseen(&names));
+  if (!tally) return std::unexpected(tally.error());
+  return ranked{.tally = std::move(*tally), .names = std::move(*names)};
+}
+
+metrics_page::metrics_page(ranked&& tenants, ranked&& opcodes,
                            const metrics_options& options) noexcept
     : version_(label_of(options.version)),
       target_(label_of(options.target)),
       top_tenants_(std::min(options.top_tenants, most_named)),
       top_opcodes_(std::min(options.top_opcodes, most_named)),
-      tenant_tally_(unforeseen(this)),
-      opcode_tally_(unforeseen(&tenants)),
       tenants_(std::move(tenants)),
       opcodes_(std::move(opcodes)) {}
 
 result<metrics_page> metrics_page::make(const metrics_options& options) noexcept {
-  auto tenants = detail::named_keys::make(std::min(options.top_tenants, most_named));
+  auto tenants = ranked::make(std::min(options.top_tenants, most_named));
   if (!tenants) return std::unexpected(tenants.error());
-  auto opcodes = detail::named_keys::make(std::min(options.top_opcodes, most_named));
+  auto opcodes = ranked::make(std::min(options.top_opcodes, most_named));
   if (!opcodes) return std::unexpected(opcodes.error());
   return metrics_page(std::move(*tenants), std::move(*opcodes), options);
 }
@@ -156,19 +162,18 @@ void metrics_page::count(const published_counts& publishers) noexcept {
 }
 
 result<void> metrics_page::look(const metrics_look& seen) noexcept {
-  tenant_tally_.start();
-  opcode_tally_.start();
+  tenants_.tally.start();
+  opcodes_.tally.start();
   for (const slot_snapshot& slot : seen.ring.slots()) {
-    const bool fault = slot.status == slot_status::fault;
-    if (!fault && !is_active(slot.status)) continue;
-    if (!tenant_tally_.add(slot.tenant, fault) || !opcode_tally_.add(word(slot.op), fault)) {
+    const std::uint64_t amount = detail::key_tally::amount_of(slot.status);
+    if (!tenants_.tally.add(slot.tenant, amount) || !opcodes_.tally.add(word(slot.op), amount)) {
       return std::unexpected(error{.code = error_code::out_of_memory,
-                                   .found = tenant_tally_.all().size(),
+                                   .found = seen.ring.slots().size(),
                                    .bound = sizeof(detail::key_slots)});
     }
   }
-  tenants_.choose(tenant_tally_);
-  opcodes_.choose(opcode_tally_);
+  tenants_.names.choose(tenants_.tally);
+  opcodes_.names.choose(opcodes_.tally);
 
   const control_snapshot& control = seen.ring.control();
   count(control);
@@ -179,7 +184,8 @@ result<void> metrics_page::look(const metrics_look& seen) noexcept {
            .shutdown = control.shutdown(),
            .urgent = control.starvation(),
            .revision = report ? abi::revision : 0,
-           .torn_pages = seen.torn_pages};
+           .torn_pages = seen.torn_pages,
+           .age = seen.age};
   for (word t = 0; t < abi::tenant_masks; ++t) last_.authorised |= word{control.authorises(t)} << t;
   if (report) last_.workers = report->workers_alive;
   if (seen.windows) {

@@ -68,10 +68,11 @@ struct published_counts {
 struct metrics_look {
   const ring_telemetry& ring;
   const health_report* health = nullptr;  ///< of this look
-  std::chrono::nanoseconds at{};          ///< the look's time stamp, as the health tracker had it
+  std::chrono::nanoseconds at{};          ///< the time stamp that the health tracker had for it
   const published_counts* publishers = nullptr;
-  std::optional<std::uint32_t> torn_pages{};  ///< of 32 slots, where the source can tell
-  bool windows = false;                       ///< the ring was decoded with window opcodes
+  std::optional<std::uint32_t> torn_pages{};      ///< of 32 slots, where the source can tell
+  std::optional<std::chrono::nanoseconds> age{};  ///< of buffers that somebody else copied out
+  bool windows = false;                           ///< the ring was decoded with window opcodes
 };
 
 struct metrics_options {
@@ -162,6 +163,7 @@ class metrics_page {
     std::optional<word> workers{};
     std::optional<std::uint32_t> active_windows{};
     std::optional<std::uint32_t> torn_pages{};
+    std::optional<std::chrono::nanoseconds> age{};
     struct health {
       megakernel::verdict verdict{};
       std::chrono::nanoseconds quiet{};
@@ -177,8 +179,12 @@ class metrics_page {
     bool latency = false;
   };
 
-  metrics_page(detail::named_keys&& tenants, detail::named_keys&& opcodes,
-               const metrics_options& options) noexcept;
+  struct ranked {
+    detail::key_tally tally;
+    detail::named_keys names;
+    [[nodiscard]] static result<ranked> make(std::uint32_t most) noexcept;
+  };
+  metrics_page(ranked&& tenants, ranked&& opcodes, const metrics_options& options) noexcept;
   static label label_of(std::string_view text) noexcept;
   void count(const control_snapshot& control) noexcept;
   void count(const published_counts& publishers) noexcept;
@@ -187,10 +193,8 @@ class metrics_page {
   label target_;
   std::uint32_t top_tenants_ = 0;
   std::uint32_t top_opcodes_ = 0;
-  detail::key_tally tenant_tally_;
-  detail::key_tally opcode_tally_;
-  detail::named_keys tenants_;
-  detail::named_keys opcodes_;
+  ranked tenants_;
+  ranked opcodes_;
   std::array<counter, abi::control_words> words_{};
   bool counted_ = false;
   std::uint64_t looks_ = 0;

@@ -241,6 +241,10 @@ void metrics_text::about() noexcept {
 void metrics_text::ring() noexcept {
   const ring_occupancy& o = page_.last_.occupancy;
   const std::uint32_t total = o.total_slots();
+  if (const auto age = page_.last_.age) {
+    single("snapshot_age_seconds", kind::gauge, "seconds",
+           "How long ago the buffers were copied out of the kernel.", seconds(*age));
+  }
   single("ring_bytes", kind::gauge, "bytes", "Size of the ring.",
          std::uint64_t{total} * abi::slot_bytes);
   family("ring_slots", kind::gauge, "slots", "Slots of the ring by status; together, its size.");
@@ -292,8 +296,8 @@ void metrics_text::kernel() noexcept {
 }
 
 void metrics_text::tenants() noexcept {
-  const auto others = page_.tenants_.others();
-  const auto named = page_.tenants_.named();
+  const auto others = page_.tenants_.names.others();
+  const auto named = page_.tenants_.names.named();
   family("tenant_claims", kind::counter, "", "Claims by tenant, of those that had any; modulo 32.");
   for (word i = 0; i < abi::tenant_fairness_counters; ++i) {
     if (const auto& c = counter(abi::tenant_fairness_word + i); c.value != 0)
@@ -313,12 +317,12 @@ void metrics_text::tenants() noexcept {
     sample("tenant", number_text(t.key).view(), std::uint32_t{served});
   }
   single("tenants", kind::gauge, "", "Different tenants with an owed or faulted slot.",
-         page_.tenants_.different());
+         page_.tenants_.names.different());
 }
 
 void metrics_text::opcodes() noexcept {
-  const auto others = page_.opcodes_.others();
-  const auto named = page_.opcodes_.named();
+  const auto others = page_.opcodes_.names.others();
+  const auto named = page_.opcodes_.names.named();
   const auto of_opcode = [this](word raw, auto value) {
     const std::string_view known = opcode_label(opcode{raw});
     sample("opcode", known.empty() ? number_text(raw).view() : known, value);
@@ -337,7 +341,7 @@ void metrics_text::opcodes() noexcept {
   for (const auto& o : named) of_opcode(o.key, o.faulted);
   sample("opcode", "other", others.faulted);
   single("opcodes", kind::gauge, "", "Different opcodes with an owed or faulted slot.",
-         page_.opcodes_.different());
+         page_.opcodes_.names.different());
 }
 
 void metrics_text::report() noexcept {

@@ -10,15 +10,47 @@ import megakernel.protocol;
 
 namespace megakernel::detail {
 
+result<key_tally> key_tally::make(std::uint64_t seed) noexcept {
+  key_tally made(seed);
+  if (auto sized = made.small_.resize_for_overwrite(small_keys); !sized)
+    return std::unexpected(sized.error());
+  return made;
+}
+
+std::size_t key_tally::place_of(word key) const noexcept {
+  const std::size_t mask = large_.size() - 1;
+  std::uint64_t mixed = (key ^ seed_) * 0x9E37'79B9'7F4A'7C15u;
+  mixed = (mixed ^ mixed >> 32) * 0xBF58'476D'1CE4'E5B9u;
+  std::size_t at = mixed >> 32 & mask;
+  while (large_[at].amount != 0 && large_[at].key != key) at = (at + 1) & mask;
+  return at;
+}
+
+key_slots key_tally::find(word key) const noexcept {
+  if (key < small_keys) return slots_of(key, small_[key]);
+  return slots_of(key, large_.empty() ? 0 : large_[place_of(key)].amount);
+}
+
+bool key_tally::add_large(word key, std::uint64_t amount) noexcept {
+  if (large_keys_ * 2 >= large_.size() && !grow()) return false;
+  large_key& place = large_[place_of(key)];
+  large_keys_ += place.amount == 0;
+  place.key = key;
+  place.amount += amount;
+  return true;
+}
+
 bool key_tally::grow() noexcept {
   constexpr std::size_t first = 64;
-  const std::size_t places = std::max(first, places_.size() * 2);
-  aligned_array<std::uint32_t> larger;
-  if (!larger.resize_for_overwrite(places) || !entries_.reserve(places / 2)) return false;
-  places_ = std::move(larger);
-  places_.fill_zero();
-  for (std::size_t i = 0; i < entries_.size(); ++i)
-    place_of(entries_[i].key) = static_cast<std::uint32_t>(i + 1);
+  aligned_array<large_key> before = std::move(large_);
+  if (!large_.resize_for_overwrite(std::max(first, before.size() * 2))) {
+    large_ = std::move(before);
+    return false;
+  }
+  large_.fill_zero();
+  for (const large_key& one : before) {
+    if (one.amount != 0) large_[place_of(one.key)] = one;
+  }
   return true;
 }
 
@@ -44,7 +76,7 @@ void named_keys::offer(const candidate& one) noexcept {
   std::push_heap(best_.begin(), best_.end(), better);
 }
 
-void named_keys::choose(key_tally& tally) noexcept {
+void named_keys::choose(const key_tally& tally) noexcept {
   best_.clear();
   const auto is_named = [this](word key) {
     return std::ranges::binary_search(named_, key, {}, &key_slots::key);
@@ -54,14 +86,15 @@ void named_keys::choose(key_tally& tally) noexcept {
     offer({.score = 2 * now.weight() + 2, .slots = now});
   }
   others_ = {};
-  for (const key_slots& one : tally.all()) {
+  different_ = 0;
+  tally.visit([&](const key_slots& one) {
+    ++different_;
     others_.owed += one.owed;
     others_.faulted += one.faulted;
     // Most keys are too small to be looked up at all.
     const bool hopeless = best_.size() == most_ && (most_ == 0 || one.weight() < best_[0].score);
     if (!hopeless && !is_named(one.key)) offer({.score = one.weight(), .slots = one});
-  }
-  different_ = static_cast<std::uint32_t>(tally.all().size());
+  });
   named_.clear();
   for (const candidate& chosen : best_) {
     named_.push_within_capacity(chosen.slots);

@@ -1,7 +1,6 @@
 module;
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -22,59 +21,77 @@ struct key_slots {
   }
 };
 
-/// Slots by key, in a hash table that is seeded: who chooses keys cannot make them collide.
-/// Memory: at most 28 bytes for each different key, kept between rounds.
+/// Slots by key: an array for small keys, which those of a well-meaning host are, and a hash table
+/// for the rest. The table is seeded: who chooses keys cannot make them collide.
+/// Memory: 128 KiB, and at most 64 bytes for each different large key, kept between rounds.
 class key_tally {
  public:
-  explicit key_tally(std::uint64_t seed) noexcept : seed_(seed) {}
+  /// What a slot of a status adds to the sums of its key: owed in the lower half, faulted in the
+  /// upper one.
+  [[nodiscard]] static constexpr std::uint64_t amount_of(slot_status status) noexcept {
+    constexpr auto amounts = [] {
+      std::array<std::uint64_t, 9> of{};
+      for (word s = 0; s < 8; ++s) of[s] = is_active(slot_status{s}) ? 1 : 0;
+      of[word(slot_status::fault)] = std::uint64_t{1} << 32;
+      return of;
+    }();
+    return amounts[std::min(word(status), word{8})];
+  }
+
+  [[nodiscard]] static result<key_tally> make(std::uint64_t seed) noexcept;
 
   /// Forgets all keys. O(capacity).
   void start() noexcept {
-    entries_.clear();
-    if (!places_.empty()) places_.fill_zero();
+    small_.fill_zero();
+    large_.fill_zero();
+    large_keys_ = 0;
   }
 
-  /// Counts a slot; false when there is no memory for its key.
-  [[nodiscard]] inline bool add(word key, bool fault) noexcept {
-    if (entries_.size() * 2 >= places_.size() && !grow()) return false;
-    std::uint32_t& place = place_of(key);
-    if (place == 0) {
-      entries_.push_within_capacity({.key = key});
-      place = static_cast<std::uint32_t>(entries_.size());
+  /// Adds to a key's sums; false when there is no memory for it. Small keys cost no branch that
+  /// hangs on what the slots hold.
+  [[nodiscard]] inline bool add(word key, std::uint64_t amount) noexcept {
+    if (key < small_keys) {
+      small_[key] += amount;
+      return true;
     }
-    key_slots& found = entries_[place - 1];
-    found.owed += !fault;
-    found.faulted += fault;
-    return true;
+    return amount == 0 || add_large(key, amount);
   }
 
   /// What was counted for `key`.
-  [[nodiscard]] key_slots find(word key) noexcept {
-    if (places_.empty()) return {.key = key};
-    const std::uint32_t place = place_of(key);
-    return place == 0 ? key_slots{.key = key} : entries_[place - 1];
-  }
+  [[nodiscard]] key_slots find(word key) const noexcept;
 
-  /// In the order of their first slots.
-  [[nodiscard]] std::span<const key_slots> all() const noexcept {
-    return {entries_.data(), entries_.size()};
+  /// Calls `each(key_slots)` for every key that has a slot.
+  template <class Each>
+  void visit(Each each) const {
+    for (word key = 0; key < small_keys; ++key) {
+      if (small_[key] != 0) each(slots_of(key, small_[key]));
+    }
+    for (const large_key& one : large_) {
+      if (one.amount != 0) each(slots_of(one.key, one.amount));
+    }
   }
 
  private:
-  [[nodiscard]] inline std::uint32_t& place_of(word key) noexcept {
-    const std::size_t mask = places_.size() - 1;
-    std::uint64_t mixed = (key ^ seed_) * 0x9E37'79B9'7F4A'7C15u;
-    mixed = (mixed ^ mixed >> 32) * 0xBF58'476D'1CE4'E5B9u;
-    for (std::size_t at = mixed >> 32;; ++at) {
-      std::uint32_t& place = places_[at & mask];
-      if (place == 0 || entries_[place - 1].key == key) return place;
-    }
+  static constexpr word small_keys = 1u << 14;
+  struct large_key {
+    word key;
+    std::uint64_t amount;  // zero: a free place
+  };
+
+  explicit key_tally(std::uint64_t seed) noexcept : seed_(seed) {}
+  [[nodiscard]] static constexpr key_slots slots_of(word key, std::uint64_t amount) noexcept {
+    return {.key = key,
+            .owed = static_cast<std::uint32_t>(amount),
+            .faulted = static_cast<std::uint32_t>(amount >> 32)};
   }
+  [[nodiscard]] bool add_large(word key, std::uint64_t amount) noexcept;
+  [[nodiscard]] std::size_t place_of(word key) const noexcept;
   [[nodiscard]] bool grow() noexcept;
 
   std::uint64_t seed_;
-  aligned_array<key_slots> entries_;
-  aligned_array<std::uint32_t> places_;  // entry + 1; a power of two of them, at most half used
+  aligned_array<std::uint64_t> small_;
+  aligned_array<large_key> large_;  // a power of two of places, at most half used
+  std::size_t large_keys_ = 0;
 };
 
 /// The keys that have series of their own, and all others in one sum.
@@ -87,7 +104,7 @@ class named_keys {
   [[nodiscard]] static result<named_keys> make(std::uint32_t most) noexcept;
 
   /// O(keys log most), no allocation.
-  void choose(key_tally& tally) noexcept;
+  void choose(const key_tally& tally) noexcept;
   /// By key.
   [[nodiscard]] std::span<const key_slots> named() const noexcept {
     return {named_.data(), named_.size()};

@@ -108,8 +108,17 @@ assert sum(v for s, v in second.items() if s.startswith('megakernel_tenant_owed_
 assert sum(s.startswith('megakernel_tenant_owed_slots') for s in second) == 3
 assert second['megakernel_tenant_claims_total{tenant="0"}'] == 12013
 assert second['megakernel_opcode_owed_slots{opcode="memcpy"}'] == 30
-# Nothing is drained: with the patience of a second, stalled.
+# The same files are no second look, or a kernel would seem dead between two copies.
 time.sleep(1.1)
+third = scrape(url)
+assert third['megakernel_health{megakernel_health="watching"}'] == 1, third
+assert 1 < third['megakernel_snapshot_age_seconds'] < 60 and third['megakernel_stuck_slots'] >= 40
+# A new copy, in which the kernel passes and nothing is drained: with a second's patience, stalled.
+def write(word, value):
+    with open(f'{now}/c', 'r+b') as control:
+        control.seek(4 * word)
+        control.write(value.to_bytes(4, 'little'))
+write(142, 99999)
 third = scrape(url)
 assert third['megakernel_health{megakernel_health="stalled"}'] == 1, third
 assert third['megakernel_quiet_seconds'] >= 1 and third['megakernel_oldest_stuck_seconds'] >= 1
@@ -117,9 +126,7 @@ assert third['megakernel_stuck_slots'] >= 40
 
 # A kernel that is started anew goes on from where its counters were.
 put('previous-control.bin', 'previous-ring.bin')
-with open(f'{now}/c', 'r+b') as control:
-    control.seek(4)
-    control.write((7).to_bytes(4, 'little'))  # done
+write(1, 7)  # done
 anew = scrape(url)
 assert anew['megakernel_done_slots_total'] == 12857 and anew['megakernel_restarts_total'] == 1
 assert anew['megakernel_health{megakernel_health="watching"}'] == 1
@@ -222,14 +229,18 @@ END
   stop 0
 }
 case_metrics_are_documented() {
+  cp "$samples"/stalled/{control,ring}.bin "$work"
   start "$megakernel" serve --listen 127.0.0.1:0 --window-opcode 1001 \
-    --control "$samples/stalled/control.bin" --ring "$samples/stalled/ring.bin"
+    --control "$work/control.bin" --ring "$work/ring.bin"
   local files=$url
   local first=$server
   start "$megakernel" run --duration 60 --serve 127.0.0.1:0
-  python "$files" "$docs" <<'END'
-live, files, docs = sys.argv[1:]
-scrape(live), scrape(files), scrape(files)
+  python "$files" "$docs" "$work/control.bin" <<'END'
+import os
+live, files, docs, control = sys.argv[1:]
+scrape(live), scrape(files)
+os.utime(control)  # another look, which finds slots stuck
+scrape(files)
 text = open(docs).read()
 written = re.findall(r'^\| `(megakernel_[a-z_]+)(?:\{[^`]*\})?` \|', text, re.M)
 assert len(written) == len(set(written)), 'a metric is described twice'
@@ -298,7 +309,7 @@ assert build['target'] == 'cpu' and build['version'], build
 # The questions of the documentation can be asked.
 from urllib.parse import quote
 questions = re.findall(r'^\| .* \| `(.*)` \|$', open(docs).read().split('## Questions')[1], re.M)
-assert len(questions) == 6, questions
+assert len(questions) == 7, questions
 for question in questions:
     query = question.replace('\\|', '|')
     assert get(f'{api}/api/v1/query?query={quote(query)}')[0] == 200, query
