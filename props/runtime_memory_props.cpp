@@ -212,6 +212,60 @@ bool snapshots() {
   });
 }
 
+struct paged {
+  mk::metrics_page page;
+  mk::ring_telemetry ring;
+  mk::aligned_array<char> text;
+};
+
+/// Some tenants and opcodes, more than a page names.
+std::unique_ptr<paged> something_to_page() {
+  auto made = std::make_unique<paged>(value_of(mk::metrics_page::make({.top_tenants = 3})));
+  std::vector<word> words(std::size_t{200} * 16);
+  for (word i = 0; i < 200; ++i) {
+    words[i * 16] = 1;
+    words[i * 16 + 1] = 0x10000 + i / 2;  // not small
+    words[i * 16 + 2] = 0x10000 + i;
+  }
+  const std::vector<word> control_words(160);
+  value_of(
+      made->ring.decode(std::as_bytes(std::span(control_words)), std::as_bytes(std::span(words))));
+  return made;
+}
+
+bool pages() {
+  return once("a page without memory has half of a look, or looks and pages allocate for ever", [] {
+    require(fails_cleanly(
+                no_preparation, [](nothing) { return code_of(mk::metrics_page::make({})); },
+                no_more) == 6);
+    const auto render = [](std::unique_ptr<paged>& p) {
+      return code_of(p->page.render(mk::metrics_format::openmetrics, p->text));
+    };
+    const auto shown = [](const paged& p, std::string_view series) {
+      return std::string_view(p.text.data(), p.text.size()).find(series) != std::string_view::npos;
+    };
+    const auto look = [](std::unique_ptr<paged>& p) {
+      return code_of(p->page.look({.ring = p->ring}));
+    };
+    const auto look_can_fail =
+        fails_cleanly(something_to_page, look, [&](std::unique_ptr<paged>& p, bool failed) {
+          require(render(p) == code{});
+          require(shown(*p, failed ? "megakernel_up 0\n" : "megakernel_tenants 200\n"));
+          require(look(p) == code{} && render(p) == code{});
+          require(shown(*p, "megakernel_tenants 200\n"));
+          const std::uint64_t before = heap::state.allocations;
+          require(look(p) == code{} && render(p) == code{});
+          require(heap::state.allocations == before, "storage is kept");
+        });
+    // Places for 64 tenants, then 128, 256 and 512; for opcodes up to 256.
+    require(look_can_fail == 7, std::to_string(look_can_fail));
+    const auto render_can_fail = fails_cleanly(
+        something_to_page, render,
+        [&](std::unique_ptr<paged>& p, bool failed) { require(p->text.empty() == failed); });
+    require(render_can_fail == 1);
+  });
+}
+
 bool in_motion() {
   return once("a call that is made while a kernel runs allocates", [] {
     for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
@@ -261,6 +315,7 @@ int main() {
   ok &= resources();
   ok &= launches();
   ok &= snapshots();
+  ok &= pages();
   ok &= in_motion();
   return ok ? 0 : 1;
 }

@@ -84,6 +84,16 @@ class latency_histogram {
     return all;
   }
 
+  /// Of all durations.
+  [[nodiscard]] std::uint64_t sum() const noexcept { return sum_; }
+  /// Calls `each(the largest value of a bucket, its count)` for those that are not empty.
+  template <class Each>
+  void visit(Each each) const {
+    for (std::size_t i = 0; i < counts_.size(); ++i) {
+      if (counts_[i] != 0) each(log_buckets::upper_edge(i), counts_[i]);
+    }
+  }
+
   [[nodiscard]] quantiles summary() const noexcept {
     quantiles q{.count = count()};
     if (q.count == 0) return q;

@@ -31,6 +31,7 @@
 #include "numbers.h"
 #include "replay_command.h"
 #include "run_command.h"
+#include "serve_command.h"
 #include "sketch_command.h"
 #include "terminal.h"
 #include "watch_command.h"
@@ -572,6 +573,7 @@ int run(int argc, char** argv) {
   add_run(app, exit_code);
   add_watch(app, exit_code);
   add_replay(app, exit_code);
+  add_serve(app, exit_code);
   add_inspect(app, exit_code);
   add_recommend(app, exit_code);
   add_sketch(app, exit_code);

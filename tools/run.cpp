@@ -188,6 +188,19 @@ latency_histogram live_run::latency_now(std::optional<priority> only) const {
   return all;
 }
 
+published_counts live_run::published(latency_counts& latency) const {
+  const latency_histogram seen = latency_now(std::nullopt);
+  seen.visit([&latency](std::uint64_t largest, std::uint64_t times) {
+    // Octaves begin and end with buckets, so that the largest value stands for all of one.
+    latency.add(largest, times, 0);
+  });
+  latency.add(0, 0, seen.sum());
+  return {.slots = sum([](const producer_counts& c) -> auto& { return c.slots; }),
+          .publications = sum([](const producer_counts& c) -> auto& { return c.publications; }),
+          .ring_full = sum([](const producer_counts& c) -> auto& { return c.ring_full; }),
+          .latency = &latency};
+}
+
 std::expected<run_look, std::string> live_run::look(std::chrono::nanoseconds flush) {
   const auto& dog = kernel_.watchdog();
   if (keep_previous_) {

@@ -175,6 +175,11 @@ class live_run {
   /// as long as this object lives. Lanes are not asked for their counts: at most 256 slots each are
   /// missing from them. The error is a sentence. O(slots).
   [[nodiscard]] std::expected<frame, std::string> sample(run_sample& storage);
+  /// For who watches from another thread, until this object ends: what of the kernel can be read
+  /// while it runs, and what its producers have counted so far. `latency` is filled in, and must
+  /// outlive the result.
+  [[nodiscard]] runtime& kernel() noexcept { return kernel_; }
+  [[nodiscard]] published_counts published(latency_counts& latency) const;
 
  private:
   using clock = std::chrono::steady_clock;

@@ -1,6 +1,7 @@
 #include "run_command.h"
 
 #include "full_screen.h"
+#include "http_server.h"
 #include "numbers.h"
 #include "signals.h"
 #include "terminal.h"
@@ -58,6 +59,7 @@ struct run_options {
   std::string dump;
   std::string capture;
   double capture_rate = 10;
+  std::string serve;
   std::uint32_t top = 10;
 };
 
@@ -89,6 +91,11 @@ class run_command {
                                         "megakernel " MEGAKERNEL_VERSION ", " __VERSION__);
       if (!capture) return give_up(about_capture(capture.error()));
       capture_ = std::move(*capture);
+    }
+    std::unique_ptr<live_metrics> pages;  // these end before the kernel
+    std::unique_ptr<http_server> server;
+    if (!options_.serve.empty()) {
+      if (auto served = serve(pages, server); !served) return give_up(served.error());
     }
     if (auto viewed = open_view(); !viewed) return give_up(viewed.error());
     if (!json() && view_ == nullptr) render_run_head(options_.profile, style_, to_);
@@ -132,13 +139,28 @@ class run_command {
     return unusable;
   }
 
+  /// The address goes to stderr: stdout belongs to the run.
+  outcome serve(std::unique_ptr<live_metrics>& pages, std::unique_ptr<http_server>& server) {
+    auto made = live_metrics::make(*kernel_, {.version = MEGAKERNEL_VERSION, .target = "cpu"});
+    if (!made) return std::unexpected(made.error());
+    pages = std::move(*made);
+    const auto where = parse_listen_address(options_.serve);  // the command line has checked it
+    auto opened = http_server::open(*where, answers_of(*pages));
+    if (!opened) return std::unexpected(opened.error());
+    server = std::move(*opened);
+    complain(fmt::format("The metrics are at {}", server->url()));
+    metrics_at_ = server->url();
+    return {};
+  }
+
   outcome open_view() {
     if (json() || options_.view == "never") return {};
     const run_profile& p = options_.profile;
-    view_ =
-        full_screen::open(fmt::format("megakernel run  {} on {}, {}", counted(p.workers, "worker"),
-                                      counted(p.slots, "slot"), counted(p.tenants, "tenant")),
-                          style_.colour);
+    view_ = full_screen::open(
+        fmt::format("megakernel run  {} on {}, {}{}{}", counted(p.workers, "worker"),
+                    counted(p.slots, "slot"), counted(p.tenants, "tenant"),
+                    metrics_at_.empty() ? "" : "  ", metrics_at_),
+        style_.colour);
     if (view_ == nullptr && options_.view == "always")
       return std::unexpected("There is no terminal to show the view on. Leave --view out.");
     if (view_ == nullptr) return {};
@@ -259,6 +281,7 @@ class run_command {
   std::unique_ptr<live_run> kernel_;
   std::unique_ptr<run_capture> capture_;  // of the run above, so it ends before it
   bool capture_failed_ = false;
+  std::string metrics_at_;
   std::unique_ptr<full_screen> view_;
   std::optional<observer> observer_;
   bool quit_ = false;
@@ -418,7 +441,16 @@ void add_run(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("table|json")
       ->capture_default_str();
-  number("--top", options->top, u32{1}, u32{1'000'000}, "Rows of each list in the table [10]", "");
+  command
+      .add_option("--serve", options->serve,
+                  "Answer Prometheus there while it runs; port 0 is any that is free")
+      ->type_name("HOST:PORT")
+      ->check([](const std::string& text) {
+        const auto where = parse_listen_address(text);
+        return where ? std::string() : where.error();
+      });
+  number("--top", options->top, u32{1}, u32{1'000'000}, "Rows of each list in the table [10]",
+         "Options");
   command
       .add_option("--view", options->view,
                   "The full-screen view while it runs; auto: on a terminal, with --format table")
@@ -437,6 +469,7 @@ void add_run(CLI::App& app, int& exit_code) {
       "  megakernel run --inject stall\n"
       "  megakernel run --count 1000000 --seed 7 --format json --dump /tmp/run\n"
       "  megakernel run --duration 60 --capture run.mkcap --capture-rate 100\n"
+      "  megakernel run --duration 3600 --serve 127.0.0.1:9464   # metrics for Prometheus\n"
       "\n"
       "Ctrl-C ends the load and drains the ring; a second one ends that, too.\n"
       "\n"

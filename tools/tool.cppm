@@ -26,6 +26,7 @@ export import :render_run;    // that, a line a second and at the end
 export import :canvas;        // a screen of a terminal as a value
 export import :view;          // observations -> that screen
 export import :file_source;   // files that another process rewrites -> frames
+export import :metrics;       // a kernel as a page for Prometheus
 export import :dump;          // buffers -> a directory that inspect reads
 export import :conformance;   // golden vectors -> passed, failed, skipped
 

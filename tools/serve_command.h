@@ -1,0 +1,7 @@
+// The command line of `megakernel serve`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+/// Adds `megakernel serve`, which sets the exit status.
+void add_serve(CLI::App& app, int& exit_code);
