@@ -5,6 +5,7 @@ module;
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 export module megakernel.tool:histogram;
 
 /// Durations, counted in buckets whose width grows with them.
@@ -68,6 +69,14 @@ class latency_histogram {
     grown.sum_ = sum_ - before.sum_;
     return grown;
   }
+
+  /// Times by bucket of `log_buckets`, for who keeps a histogram; `add` and `add_extremes` make it
+  /// again.
+  [[nodiscard]] std::span<const std::uint64_t, log_buckets::count> buckets() const noexcept {
+    return counts_;
+  }
+  [[nodiscard]] std::uint64_t sum() const noexcept { return sum_; }
+  [[nodiscard]] std::uint64_t max() const noexcept { return max_; }
 
   [[nodiscard]] std::uint64_t count() const noexcept {
     std::uint64_t all = 0;
