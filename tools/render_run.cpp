@@ -51,6 +51,14 @@ std::string until_of(const run_profile& profile) {
                      counted(*profile.count, "slot"));
 }
 
+std::string headline_of(const run_profile& profile) {
+  return fmt::format(
+      "{} and {} on a ring of {} in {} order, {}; {}, {}, seed {}",
+      counted(profile.workers, "worker"), counted(profile.producers, "producer"),
+      counted(profile.slots, "slot"), profile.order == schedule::ring_order ? "ring" : "priority",
+      counted(profile.tenants, "tenant"), loop_of(profile), until_of(profile), profile.seed);
+}
+
 /// Columns of a line. The bar takes what is left.
 struct line_layout {
   std::size_t bar;
@@ -382,15 +390,18 @@ std::vector<std::string> warnings(const run_findings& found) {
   return notes;
 }
 
+std::string describe(const run_profile& profile) {
+  std::string text = headline_of(profile) + "; mix " + spaced(to_text(profile.work));
+  if (profile.order == schedule::by_priority)
+    text += "; priorities " + spaced(to_text(profile.priorities));
+  if (profile.quota)
+    text += fmt::format("; quota {} a tenant a second", counted(*profile.quota, "claim"));
+  return text;
+}
+
 void render_run_head(const run_profile& profile, const run_style& style, output& to) {
   screen page(to, used(style), style.colour);
-  page.paragraph(fmt::format("{} and {} on a ring of {} in {} order, {}; {}, {}, seed {}",
-                             counted(profile.workers, "worker"),
-                             counted(profile.producers, "producer"), counted(profile.slots, "slot"),
-                             profile.order == schedule::ring_order ? "ring" : "priority",
-                             counted(profile.tenants, "tenant"), loop_of(profile),
-                             until_of(profile), profile.seed),
-                 0, 2);
+  page.paragraph(headline_of(profile), 0, 2);
   page.paragraph("mix " + spaced(to_text(profile.work)), 2, 6, ink::dim);
   if (profile.order == schedule::by_priority)
     page.paragraph("priorities " + spaced(to_text(profile.priorities)), 2, 13, ink::dim);

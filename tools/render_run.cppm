@@ -20,6 +20,8 @@ struct run_style {
   std::uint32_t top = 10;  ///< rows a table
 };
 
+/// What is run, on one line.
+[[nodiscard]] std::string describe(const run_profile& profile);
 /// What is run, and what the columns of the lines are.
 void render_run_head(const run_profile& profile, const run_style& style, output& to);
 /// One line.

@@ -112,6 +112,7 @@ std::expected<void, std::string> live_run::start_threads() {
     return refused(looked.error());
 
   signals_.begin = clock::now();
+  began_ = std::chrono::system_clock::now();
   // Should nobody call `stop_load` in time, producers end by themselves.
   constexpr std::chrono::nanoseconds late = 1s;
   const auto longest = clock::time_point::max() - signals_.begin - late;
@@ -399,6 +400,47 @@ condition live_run::final_state(const run_findings& found) const {
   }
   if (faults) return condition::faulted;
   return found.cut_short ? condition::stopped : condition::progressing;
+}
+
+capture_header live_run::about() {
+  kernel_buffers& buffers = kernel_.buffers();
+  return {.bytes = {.control = buffers.control().size(),
+                    .ring = buffers.ring().size(),
+                    .debug_log = buffers.debug_log().size(),
+                    .io_queue = buffers.io_queue().size()},
+          .began = began_,
+          .windows = {window_opcode}};
+}
+
+std::expected<frame, std::string> live_run::sample(run_sample& storage) {
+  frame seen;
+  seen.at = clock::now() - signals_.begin;
+  seen.wall = std::chrono::system_clock::now();
+  if (auto taken = storage.snapshot.take(kernel_.buffers(), kernel_.feed()); !taken)
+    return refused(taken.error());
+  publisher_totals& known = storage.publishers;
+  known.accepted = storage.snapshot.accepted();
+  known.publications = sum([](const producer_counts& c) -> auto& { return c.publications; });
+  known.ring_full = sum([](const producer_counts& c) -> auto& { return c.ring_full; });
+  known.tenants.resize(profile_.tenants);
+  for (std::uint32_t t = 0; t < profile_.tenants; ++t) {
+    const auto of_tenant = [&](auto member) {
+      return sum([&](const producer_counts& c) -> auto& { return c.tenants[t].*member; });
+    };
+    known.tenants[t] = {.tenant = t,
+                        .demand = of_tenant(&producer_counts::tenant::demand),
+                        .finished = of_tenant(&producer_counts::tenant::finished),
+                        .waits = of_tenant(&producer_counts::tenant::waits),
+                        .waited = of_tenant(&producer_counts::tenant::waited)};
+  }
+  known.latency = latency_now(std::nullopt);
+  seen.control = storage.snapshot.control();
+  seen.ring = storage.snapshot.ring();
+  seen.debug_log = storage.snapshot.debug_log();
+  seen.io_queue = storage.snapshot.io_queue();
+  seen.torn_pages = storage.snapshot.torn_pages();
+  seen.publishers = &known;
+  return seen;
 }
 
 run_dump live_run::dump() const noexcept {

@@ -14,6 +14,8 @@ module;
 #include <vector>
 export module megakernel.tool:run;
 import megakernel;
+import :capture;
+import :frame;
 import :histogram;
 import :inspect;
 import :observer;
@@ -122,6 +124,12 @@ struct run_dump {
   std::span<const std::byte> io_queue;
 };
 
+/// What `live_run::sample` puts a frame into.
+struct run_sample {
+  live_snapshot snapshot;
+  publisher_totals publishers;
+};
+
 /// A run: `start`, then `look` as often as one likes until `load_ended`, then `drain` until it says
 /// so, then `finish`. For one thread.
 class live_run {
@@ -152,6 +160,14 @@ class live_run {
   /// After `finish`.
   [[nodiscard]] run_dump dump() const noexcept;
 
+  [[nodiscard]] const run_profile& profile() const noexcept { return profile_; }
+  /// For a capture; its texts are empty. For any thread.
+  [[nodiscard]] capture_header about();
+  /// A frame of now, whose spans live in `storage`. For any thread, each with a storage of its own,
+  /// as long as this object lives. Lanes are not asked for their counts: at most 256 slots each are
+  /// missing from them. The error is a sentence. O(slots).
+  [[nodiscard]] std::expected<frame, std::string> sample(run_sample& storage);
+
  private:
   using clock = std::chrono::steady_clock;
   live_run(const run_profile& profile, runtime&& kernel) noexcept;
@@ -177,6 +193,7 @@ class live_run {
   clock::time_point drain_began_;
   clock::time_point last_look_at_;
   clock::time_point refilled_at_;
+  std::chrono::system_clock::time_point began_;  // as `signals_.begin`
   run_phase phase_ = run_phase::load;
   run_end why_ = run_end::count;
   bool keep_previous_ = false;

@@ -15,6 +15,9 @@ export import :recommend;     // the next launch, and why
 export import :sketch;        // counts that are kept and merged
 export import :histogram;     // durations, counted
 export import :frame;         // one look at a kernel's buffers, wherever it comes from
+export import :capture;       // a file of frames over time
+export import :capture_writer;
+export import :capture_reader;
 export import :observer;      // frames -> what a person wants to know of each
 export import :timeline;      // many looks -> a bounded number of columns
 export import :report;        // observations -> what is to be said of all of them
@@ -24,6 +27,7 @@ export import :render_trace;  // a report as a trace
 export import :workload;      // work for a kernel, the same for the same seed
 export import :producer;      // a thread that publishes it and watches it finish
 export import :run;           // a kernel under load -> what is found of it
+export import :run_capture;   // frames of it, at a steady rate, to a capture
 export import :render_run;    // that, a line a second and at the end
 export import :dump;          // buffers -> a directory that inspect reads
 export import :conformance;   // golden vectors -> passed, failed, skipped
