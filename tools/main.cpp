@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "numbers.h"
+#include "report_command.h"
 #include "run_command.h"
 #include "sketch_command.h"
 #include "terminal.h"
@@ -505,6 +506,7 @@ int run(int argc, char** argv) {
   int exit_code = healthy;
   add_run(app, exit_code);
   add_inspect(app, exit_code);
+  add_report(app, exit_code);
   add_recommend(app, exit_code);
   add_sketch(app, exit_code);
   add_conformance(app, exit_code);

@@ -45,6 +45,17 @@ std::vector<run> runs_of(const std::vector<double>& values) {
 /// Between two curves, from left to right and back.
 template <class Upper, class Lower>
 void area(std::string& to, const plot_columns& at, run part, Upper upper, Lower lower) {
+  if (part.last - part.first == 1) {
+    // Alone it would have no width: its own part of the plot.
+    const double half = 0.5 / static_cast<double>(at.places().size());
+    const double x = at.places()[part.first];
+    point(to, 'M', x - half, upper(part.first));
+    point(to, 'L', x + half, upper(part.first));
+    point(to, 'L', x + half, lower(part.first));
+    point(to, 'L', x - half, lower(part.first));
+    to += 'Z';
+    return;
+  }
   for (std::size_t i = part.first; i < part.last; ++i)
     point(to, i == part.first ? 'M' : 'L', at.places()[i], upper(i));
   for (std::size_t i = part.last; i-- > part.first;) point(to, 'L', at.places()[i], lower(i));
@@ -172,6 +183,7 @@ plot_columns::plot_columns(const timeline& line)
   first_ = columns.front().from;
   axis_ = scale::time(columns.back().to - first_);
   for (const timeline::column& c : columns) places_.push_back((place(c.from) + place(c.to)) / 2);
+  if (places_.size() == 1) places_.front() = 0.5;
 }
 
 double plot_columns::place(std::chrono::nanoseconds at) const noexcept {

@@ -38,6 +38,8 @@ class scale {
  public:
   /// From 0 to at least `most`.
   [[nodiscard]] static scale linear(double most, plot_unit unit);
+  /// From 0 to exactly `most`, in quarters where it has such.
+  [[nodiscard]] static scale whole(std::uint64_t most);
   /// Whole decades around `least` and `most`, which are positive.
   [[nodiscard]] static scale logarithmic(double least, double most, plot_unit unit);
   /// From 0 to exactly `length`.

@@ -149,6 +149,18 @@ scale scale::linear(double most, plot_unit unit) {
   return made;
 }
 
+scale scale::whole(std::uint64_t most) {
+  most = std::max<std::uint64_t>(1, most);
+  const std::uint64_t parts = most % 4 == 0 ? 4 : most % 2 == 0 ? 2 : 1;
+  scale made;
+  made.high_ = static_cast<double>(most);
+  for (std::uint64_t i = 0; i <= parts; ++i) {
+    made.ticks_.push_back({.at = static_cast<double>(i) / static_cast<double>(parts),
+                           .label = grouped(most / parts * i)});
+  }
+  return made;
+}
+
 scale scale::logarithmic(double least, double most, plot_unit unit) {
   scale made;
   made.logarithmic_ = true;

@@ -8,6 +8,7 @@ module;
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -102,12 +103,19 @@ class trace {
     const std::string head =
         fmt::format("{{\"ph\":\"C\",\"pid\":{},\"name\":{},\"args\":{{\"{}\":", kernel_process,
                     json_text(track), value);
+    std::optional<double> last;
     for (const timeline::column& column : found_.line.columns()) {
       const column_value& v = column.values[series];
       if (!v.known()) continue;
-      add(v.least_at, step::sample, fmt::format("{}{:.10g}}}", head, v.least));
-      if (v.most_at != v.least_at)
-        add(v.most_at, step::sample, fmt::format("{}{:.10g}}}", head, v.most));
+      std::array<std::pair<nanoseconds, double>, 2> values{
+          {{v.least_at, v.least}, {v.most_at, v.most}}};
+      std::ranges::sort(values);
+      for (const auto& [time, value] : values) {
+        // A counter keeps its value until the next: what repeats it says nothing.
+        if (last && *last == value) continue;
+        add(time, step::sample, fmt::format("{}{:.10g}}}", head, value));
+        last = value;
+      }
     }
   }
 

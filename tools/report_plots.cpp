@@ -68,7 +68,7 @@ class plots {
     return {.id = "occupancy",
             .title = "Ring occupancy",
             .note = fmt::format("{} by status; beside each name its mean", counted(slots, "slot")),
-            .y = scale::linear(slots, plot_unit::count),
+            .y = scale::whole(slots),
             .stacked = true,
             .series = statuses(report_series::statuses)};
   }

@@ -1,13 +1,16 @@
 module;
+#include <fmt/format.h>
+
+#include <string>
 #include <string_view>
 module megakernel.tool;
 
 // Hues are those of Okabe and Ito, made darker or lighter for contrast; what matters most differs
 // in lightness or in pattern, too.
 namespace megakernel::tool::detail {
+namespace {
 
-std::string_view report_style() noexcept {
-  return R"css(
+constexpr std::string_view light_colours = R"css(
 :root{color-scheme:light;
 --page:#f3f5f8;--card:#fff;--text:#15202b;--dim:#566474;--line:#d9dfe7;--rule:#e6eaf0;
 --idle:#93a1b1;--progressing:#0b8f69;--stopped:#5d6b7d;--watching:#4a90c9;
@@ -17,7 +20,9 @@ std::string_view report_style() noexcept {
 --p50:#3b9bd6;--p90:#0067a5;--p99:#d97700;--max:#b3124f;
 --c0:#0072b2;--c1:#d97700;--c2:#00875f;--c3:#a8438f;--c4:#3b9bd6;--c5:#86700a;--other:#7b8794;
 --bar:#0072b2;--bar2:#93a1b1}
-@media (prefers-color-scheme:dark){:root:not([data-theme=light]){color-scheme:dark;
+)css";
+
+constexpr std::string_view dark_colours = R"css(color-scheme:dark;
 --page:#0e1216;--card:#161c23;--text:#e6ebf1;--dim:#9aa8b7;--line:#2b343f;--rule:#232b35;
 --idle:#6f7f91;--progressing:#22b68a;--stopped:#8797a9;--watching:#5aa9e6;
 --blocked:#f0b030;--stalled:#ff7a2e;--dead:#f0467e;
@@ -25,17 +30,9 @@ std::string_view report_style() noexcept {
 --requeue:#e59ac2;--published:#f0b030;--done:#465a6f;--empty:#222b35;--peak:#e6ebf1;
 --p50:#7cc3f2;--p90:#3f9fe0;--p99:#f0a030;--max:#ff5c93;
 --c0:#4aa5e8;--c1:#f0a030;--c2:#25c08f;--c3:#dd86c8;--c4:#9bd4f7;--c5:#cdb844;--other:#8b99a8;
---bar:#3f9fe0;--bar2:#56677a}}
-:root[data-theme=dark]{color-scheme:dark;
---page:#0e1216;--card:#161c23;--text:#e6ebf1;--dim:#9aa8b7;--line:#2b343f;--rule:#232b35;
---idle:#6f7f91;--progressing:#22b68a;--stopped:#8797a9;--watching:#5aa9e6;
---blocked:#f0b030;--stalled:#ff7a2e;--dead:#f0467e;
---fault:#ff5c93;--unknown:#b58be0;--claimed:#3f9fe0;--wait_io:#a78bdc;--yield:#3cbfc9;
---requeue:#e59ac2;--published:#f0b030;--done:#465a6f;--empty:#222b35;--peak:#e6ebf1;
---p50:#7cc3f2;--p90:#3f9fe0;--p99:#f0a030;--max:#ff5c93;
---c0:#4aa5e8;--c1:#f0a030;--c2:#25c08f;--c3:#dd86c8;--c4:#9bd4f7;--c5:#cdb844;--other:#8b99a8;
---bar:#3f9fe0;--bar2:#56677a}
-*{box-sizing:border-box}
+--bar:#3f9fe0;--bar2:#56677a)css";
+
+constexpr std::string_view layout = R"css(*{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--text);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;
 font-variant-numeric:tabular-nums;-webkit-text-size-adjust:100%}
@@ -61,7 +58,7 @@ padding:0}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,520px),1fr));gap:14px}
 .card,.plot{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;
 margin:0 0 14px;min-width:0}
-.grid>*{margin:0}
+.grid{margin-bottom:14px}.grid>*{margin:0}.grid>:last-child:nth-child(odd){grid-column:1/-1}
 h2{font-size:15px;margin:0;font-weight:650}
 figcaption p,.note{margin:0;color:var(--dim);font-size:12.5px;line-height:1.45}
 .legend{list-style:none;margin:8px 0 10px;padding:0;display:flex;flex-wrap:wrap;gap:2px 14px;
@@ -132,11 +129,21 @@ border-left:4px solid var(--blocked);border-radius:8px;font-size:13.5px}
 .tiles{grid-template-columns:1fr 1fr;gap:8px}.tiles>div{padding:8px 10px}.tiles dd{font-size:19px}
 .card,.plot{padding:12px}.ys{min-width:46px}.why{grid-template-columns:1fr;gap:0}.why dd{margin-bottom:8px}
 .frame{column-gap:6px}}
-@media print{:root,:root[data-theme=dark]{color-scheme:light}body{background:#fff;font-size:12px}
+@media print{body{background:#fff;font-size:12px}
 main{padding:0;max-width:none}#theme,#tip,.cross{display:none!important}
 .card,.plot,.tiles>div{break-inside:avoid;border-color:#bbb}.grid{grid-template-columns:1fr 1fr}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 )css";
+
+}  // namespace
+
+std::string_view report_style() noexcept {
+  // Paper is light. A theme that was asked for is stronger than the browser's.
+  static const std::string whole = fmt::format(
+      "{0}@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{1}}}}}\n"
+      "@media screen{{:root[data-theme=dark]{{{1}}}}}{2}",
+      light_colours, dark_colours, layout);
+  return whole;
 }
 
 std::string_view report_script() noexcept {

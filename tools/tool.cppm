@@ -22,8 +22,9 @@ export import :observer;      // frames -> what a person wants to know of each
 export import :timeline;      // many looks -> a bounded number of columns
 export import :report;        // observations -> what is to be said of all of them
 export import :plot;          // values -> curves of a web page
-export import :render_report; // a report as a page
+export import :render_report;  // a report as a page
 export import :render_trace;  // a report as a trace
+export import :whole_file;    // a file that is there as a whole or not at all
 export import :workload;      // work for a kernel, the same for the same seed
 export import :producer;      // a thread that publishes it and watches it finish
 export import :run;           // a kernel under load -> what is found of it
