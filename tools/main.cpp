@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <expected>
 #include <limits>
 #include <memory>
 #include <new>
@@ -27,6 +28,7 @@
 #include <vector>
 
 #include "numbers.h"
+#include "replay_command.h"
 #include "report_command.h"
 #include "run_command.h"
 #include "sketch_command.h"
@@ -60,8 +62,32 @@ int finish(output& to, int code) {
   return unusable;
 }
 
+/// Seconds as people give them, which the command line has checked.
+std::optional<std::chrono::nanoseconds> from_seconds(std::optional<double> seconds) {
+  if (!seconds) return std::nullopt;
+  return std::chrono::nanoseconds(std::llround(*seconds * 1e9));
+}
+
+/// `--capture` and `--at`, in the place of dumps.
+CLI::Option* add_capture(CLI::App& command, std::string& file, std::optional<double>& at) {
+  auto* const capture =
+      command.add_option("--capture", file, "A capture of `megakernel run`, instead of dumps")
+          ->type_name("FILE")
+          ->check([](const std::string& name) {
+            return name.empty() ? std::string("A file name is empty.") : std::string();
+          });
+  constexpr double longest = 1e9;
+  command.add_option("--at", at, "The capture's frame at so many seconds [the last]")
+      ->type_name("SECONDS")
+      ->needs(capture)
+      ->check(CLI::Range(0.0, longest));
+  return capture;
+}
+
 struct inspect_options {
   std::array<std::string, sources> files;
+  std::string capture;
+  std::optional<double> at;
   std::vector<std::string> window_opcodes;
   std::string format = "table";
   std::string colour = "auto";
@@ -76,14 +102,24 @@ class inspect_command {
   explicit inspect_command(const inspect_options& options) : options_(options) {}
 
   int run() {
+    if (!options_.capture.empty()) {
+      auto frame = read_captured_frame(options_.capture, from_seconds(options_.at));
+      if (!frame) {
+        complain(options_.capture, frame.error());
+        return unusable;
+      }
+      captured_ = std::move(*frame);
+      if (options_.window_opcodes.empty()) opcodes_ = captured_->windows;
+    }
     for (std::size_t i = 0; i < sources; ++i) {
       if (!load(static_cast<source>(i))) return unusable;
     }
     for (const std::string& text : options_.window_opcodes)
       opcodes_.push_back(opcode{*parse_number<word>(text)});  // the command line has checked it
-    const auto found = inspect(given());
+    const auto found = inspect(captured_ ? given(*captured_) : given());
     if (!found) {
-      complain(file(found.error().from), found.error().why.message().text());
+      complain(captured_ ? options_.capture : file(found.error().from),
+               found.error().why.message().text());
       return unusable;
     }
     return render(*found);
@@ -133,6 +169,21 @@ class inspect_command {
     return all;
   }
 
+  [[nodiscard]] dumps given(const captured_frame& frame) const {
+    dumps all{.control = frame.control,
+              .ring = frame.ring,
+              .debug_log = std::nullopt,
+              .io_queue = std::nullopt,
+              .previous = std::nullopt,
+              .window_opcodes = opcodes_};
+    if (!frame.debug_log.empty()) all.debug_log = frame.debug_log;
+    if (!frame.io_queue.empty()) all.io_queue = frame.io_queue;
+    if (!frame.previous) return all;
+    all.previous = {.control = frame.previous->control, .ring = frame.previous->ring};
+    all.interval = frame.previous->interval;
+    return all;
+  }
+
   int render(const inspection& found) {
     output to(STDOUT_FILENO);
     if (options_.format == "json") {
@@ -150,11 +201,17 @@ class inspect_command {
 
   const inspect_options& options_;
   std::array<input, sources> inputs_;
+  std::optional<captured_frame> captured_;
   std::vector<opcode> opcodes_;
 };
 
 /// What CLI11 cannot say: `-` can be read once, and no range of its refuses a NaN.
 void check_inspect(const inspect_options& options) {
+  const auto lacks = [&](source from) {
+    return options.files[static_cast<std::size_t>(from)].empty();
+  };
+  if (options.capture.empty() && (lacks(source::control) || lacks(source::ring)))
+    throw CLI::ValidationError("--control and --ring are required, or --capture.");
   if (std::ranges::count(options.files, "-") > 1) {
     throw CLI::ValidationError(
         "Only one input can be '-', the standard input. Write the others to files.");
@@ -177,16 +234,19 @@ void add_inspect(CLI::App& app, int& exit_code) {
           return name.empty() ? std::string("A file name is empty.") : std::string();
         });
   };
-  file("--control", source::control, "Control buffer; '-' is standard input")->required();
-  file("--ring", source::ring, "Ring")->required();
-  file("--debug-log", source::debug_log, "Debug log");
-  file("--io-queue", source::io_queue, "IO queue");
+  auto* const control = file("--control", source::control, "Control buffer; '-' is standard input");
+  auto* const ring = file("--ring", source::ring, "Ring");
+  auto* const debug_log = file("--debug-log", source::debug_log, "Debug log");
+  auto* const io_queue = file("--io-queue", source::io_queue, "IO queue");
   auto* const previous_control = file("--previous-control", source::previous_control,
                                       "Control buffer of an earlier snapshot of the same launch");
   auto* const previous_ring =
       file("--previous-ring", source::previous_ring, "Ring of that snapshot");
   previous_control->needs(previous_ring);
   previous_ring->needs(previous_control);
+  auto* const capture = add_capture(command, options->capture, options->at);
+  for (CLI::Option* dump : {control, ring, debug_log, io_queue, previous_control})
+    capture->excludes(dump);
   command
       .add_option("--window-opcode", options->window_opcodes,
                   "Opcode whose slots form windows, decimal or 0x...; may be repeated")
@@ -231,6 +291,7 @@ void add_inspect(CLI::App& app, int& exit_code) {
       "      --previous-control c0.bin --previous-ring r0.bin   # stalled, dead or blocked?\n"
       "  megakernel inspect --control c.bin --ring r.bin --window-opcode 0x2a --format json\n"
       "  ssh host cat ring.bin | megakernel inspect --control c.bin --ring - --format csv\n"
+      "  megakernel inspect --capture run.mkcap --at 12.5\n"
       "\n"
       "Exit status: 0 healthy, 1 unusable input or output, 2 usage, 3 the kernel looks stalled,\n"
       "dead, blocked or faulted.");
@@ -243,6 +304,8 @@ void add_inspect(CLI::App& app, int& exit_code) {
 struct recommend_options {
   std::string control;
   std::string ring;
+  std::string capture;
+  std::optional<double> at;
   std::vector<std::string> window_opcodes;
   std::string previous;
   std::string format = "table";
@@ -262,8 +325,9 @@ class recommend_command {
   explicit recommend_command(const recommend_options& options) : options_(options) {}
 
   int run() {
-    const bool from_dumps = !options_.control.empty();
-    if (from_dumps && !decode()) return unusable;
+    const bool from_capture = !options_.capture.empty();
+    const bool from_dumps = from_capture || !options_.control.empty();
+    if (from_dumps && !(from_capture ? decode_capture() : decode())) return unusable;
     const auto previous = megakernel::topology_named(options_.previous);
     constexpr auto policy = megakernel::launch_policy::standard();
     const auto request = asked(from_dumps ? telemetry_.counters().queue_depth : 0);
@@ -292,19 +356,35 @@ class recommend_command {
     if (!control) return false;
     const auto ring = read(options_.ring, 1024 * mebibyte);
     if (!ring) return false;
-    std::vector<opcode> opcodes;
+    const auto decoded = decode({control->bytes.data(), control->bytes.size()},
+                                {ring->bytes.data(), ring->bytes.size()}, {});
+    if (decoded) return true;
+    const megakernel::error& why = decoded.error();
+    complain(why.buffer == megakernel::buffer::ring ? options_.ring : options_.control,
+             why.message().text());
+    return false;
+  }
+
+  bool decode_capture() {
+    const auto frame = read_captured_frame(options_.capture, from_seconds(options_.at));
+    if (!frame) {
+      complain(options_.capture, frame.error());
+      return false;
+    }
+    const auto decoded = decode(frame->control, frame->ring, frame->windows);
+    if (!decoded) complain(options_.capture, decoded.error().message().text());
+    return decoded.has_value();
+  }
+
+  /// `opcodes`: of windows, where the command line names none.
+  megakernel::result<void> decode(std::span<const std::byte> control,
+                                  std::span<const std::byte> ring, std::vector<opcode> opcodes) {
+    if (!options_.window_opcodes.empty()) opcodes.clear();
     for (const std::string& text : options_.window_opcodes)
       opcodes.push_back(opcode{*parse_number<word>(text)});  // the command line has checked it
-    const auto refused = [&](const megakernel::error& why) {
-      complain(why.buffer == megakernel::buffer::ring ? options_.ring : options_.control,
-               why.message().text());
-      return false;
-    };
     const auto windows = megakernel::window_opcodes::of(opcodes);
-    if (!windows) return refused(windows.error());
-    const auto decoded = telemetry_.decode({control->bytes.data(), control->bytes.size()},
-                                           {ring->bytes.data(), ring->bytes.size()}, *windows);
-    return decoded ? true : refused(decoded.error());
+    if (!windows) return std::unexpected(windows.error());
+    return telemetry_.decode(control, ring, *windows);
   }
 
   [[nodiscard]] std::optional<input> read(const std::string& file, std::uint64_t usual) const {
@@ -340,8 +420,13 @@ void check_recommend(const recommend_options& options) {
     throw CLI::ValidationError(
         "Only one input can be '-', the standard input. Write the other to a file.");
   }
-  if (!options.queue_len && options.control.empty()) {
-    throw CLI::ValidationError("--queue-len is required, or --control and --ring to take it from.");
+  if (!options.queue_len && options.control.empty() && options.capture.empty()) {
+    throw CLI::ValidationError(
+        "--queue-len is required, or --control and --ring to take it from, or --capture.");
+  }
+  if (!options.window_opcodes.empty() && options.control.empty() && options.capture.empty()) {
+    throw CLI::ValidationError(
+        "--window-opcode says what a ring shows: give --control and --ring, or --capture.");
   }
   if (std::isnan(options.timeout)) throw CLI::ValidationError("--timeout: not a number.");
 }
@@ -421,15 +506,20 @@ void add_recommend(CLI::App& app, int& exit_code) {
                          ->group("Dumps");
   control->needs(ring);
   ring->needs(control);
-  opcodes->excludes(control);  // the dumps say how many
-  windows->excludes(control);
+  auto* const capture = add_capture(command, options->capture, options->at);
+  capture->group("Dumps");
+  command.get_option("--at")->group("Dumps");
+  capture->excludes(control);
+  for (CLI::Option* counted : {opcodes, windows}) {
+    counted->excludes(control);  // the dumps say how many
+    counted->excludes(capture);
+  }
   command
       .add_option("--window-opcode", options->window_opcodes,
                   "Opcode whose slots form windows, decimal or 0x...; may be repeated")
       ->type_name("N")
       ->take_all()
       ->expected(1)
-      ->needs(control)
       ->check([](const std::string& text) {
         return parse_number<word>(text)
                    ? std::string()
@@ -505,6 +595,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = healthy;
   add_run(app, exit_code);
+  add_replay(app, exit_code);
   add_inspect(app, exit_code);
   add_report(app, exit_code);
   add_recommend(app, exit_code);

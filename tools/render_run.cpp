@@ -59,12 +59,6 @@ std::string headline_of(const run_profile& profile) {
       counted(profile.tenants, "tenant"), loop_of(profile), until_of(profile), profile.seed);
 }
 
-/// Columns of a line. The bar takes what is left.
-struct line_layout {
-  std::size_t bar;
-  explicit line_layout(std::size_t width) : bar(std::clamp<std::size_t>(width, 76, 94) - 66) {}
-};
-
 std::size_t used(const run_style& style) { return std::clamp<std::size_t>(style.width, 60, 100); }
 
 class run_renderer {
@@ -410,29 +404,20 @@ void render_run_head(const run_profile& profile, const run_style& style, output&
                    8, ink::dim);
   }
   page.line();
-  const line_layout layout(style.width);
-  page.line(page.paint(fmt::format("{:>8}  {:>11}  {:>9}  {:<{}}  {:>7}  {:>7}  {}", "time",
-                                   "slots/s", "depth", "ring", layout.bar, "p50", "p99", "verdict"),
-                       ink::dim));
+  print_look_head(style.width, page);
   to.flush();
 }
 
 void render_look(const run_look& seen, const run_style& style, output& to) {
   screen page(to, used(style), style.colour);
-  const line_layout layout(style.width);
-  const auto padded = [](const std::string& text, std::size_t width) {
-    return std::string(width - std::min(width, columns_of(text)), ' ') + text;
-  };
-  const auto time_of = [&](std::uint64_t value) {
-    return padded(seen.latency.count == 0 ? "-" : human_time(value), 7);
-  };
-  page.line(fmt::format("{}  {:>11}  {:>9}  {}  {}  {}  {}{}",
-                        padded(fmt::format("{:.1f} s", seconds(seen.elapsed)), 8),
-                        whole(seen.slots_per_second), grouped(seen.counters.queue_depth),
-                        ring_bar(seen.occupancy, layout.bar, page), time_of(seen.latency.p50),
-                        time_of(seen.latency.p99),
-                        page.paint(name(seen.state), colour_of(seen.state)),
-                        seen.phase == run_phase::drain ? page.paint(", draining", ink::dim) : ""));
+  print_look({.at = seen.elapsed,
+              .slots_per_second = seen.slots_per_second,
+              .queue_depth = seen.counters.queue_depth,
+              .occupancy = seen.occupancy,
+              .latency = seen.latency,
+              .state = seen.state,
+              .remark = seen.phase == run_phase::drain ? ", draining" : ""},
+             style.width, page);
   to.flush();
 }
 

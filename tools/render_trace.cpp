@@ -99,10 +99,10 @@ class trace {
     return text + "}";
   }
 
-  void counter(std::size_t series, const std::string& track, std::string_view value) {
+  void counter(std::size_t series, const std::string& track, std::string_view unit) {
     const std::string head =
         fmt::format("{{\"ph\":\"C\",\"pid\":{},\"name\":{},\"args\":{{\"{}\":", kernel_process,
-                    json_text(track), value);
+                    json_text(track), unit);
     std::optional<double> last;
     for (const timeline::column& column : found_.line.columns()) {
       const column_value& v = column.values[series];

@@ -49,6 +49,8 @@ extern "C" void count_signal(int signal) {
 }
 
 void catch_signals() {
+  // A file over its limit is an error to report.
+  std::signal(SIGXFSZ, SIG_IGN);
   struct sigaction action{};
   action.sa_handler = count_signal;  // without SA_RESTART: a write that waits is interrupted
   sigemptyset(&action.sa_mask);
@@ -74,6 +76,8 @@ struct run_options {
   std::string format = "table";
   std::string colour = "auto";
   std::string dump;
+  std::string capture;
+  double capture_rate = 10;
   std::uint32_t top = 10;
 };
 
@@ -98,7 +102,13 @@ class run_command {
     catch_signals();
     auto kernel = live_run::start(options_.profile, directory.has_value());
     if (!kernel) return give_up(kernel.error());
-    kernel_ = kernel->get();
+    kernel_ = std::move(*kernel);
+    if (!options_.capture.empty()) {
+      auto capture = run_capture::start(*kernel_, options_.capture, options_.capture_rate,
+                                        "megakernel " MEGAKERNEL_VERSION ", " __VERSION__);
+      if (!capture) return give_up(about_capture(capture.error()));
+      capture_ = std::move(*capture);
+    }
     if (!json()) render_run_head(options_.profile, style_, to_);
 
     if (auto loaded = watch_load(); !loaded) return give_up(loaded.error());
@@ -106,6 +116,7 @@ class run_command {
     if (!drained) return give_up(drained.error());
     const auto found = kernel_->finish(!*drained);
     if (!found) return give_up(found.error());
+    const bool captured = end_capture();
 
     if (json()) {
       render_findings_json(*found, to_);
@@ -113,7 +124,7 @@ class run_command {
       render_findings(*found, style_, to_);
     }
     const int failure = to_.finish();
-    int code = needs_attention(*found) ? attention : healthy;
+    int code = !captured ? unusable : needs_attention(*found) ? attention : healthy;
     if (failure != 0)
       code = give_up(fmt::format("The output could not be written: {}.", std::strerror(failure)));
     if (!directory) return code;
@@ -135,9 +146,36 @@ class run_command {
     return unusable;
   }
 
+  [[nodiscard]] std::string about_capture(std::string_view why) const {
+    return fmt::format("{}: {}", printable(options_.capture), why);
+  }
+
+  /// Whether all is well with it; if not, that is said once.
+  bool watch_capture() {
+    if (!capture_ || capture_failed_) return !capture_failed_;
+    const std::string why = capture_->failure();
+    if (why.empty()) return true;
+    complain(about_capture(why));
+    capture_failed_ = true;
+    return false;
+  }
+
+  bool end_capture() {
+    if (!capture_) return true;
+    const auto totals = capture_->stop();
+    if (!totals) return watch_capture();
+    if (json()) {
+      render_captured_json(options_.capture, *totals, to_);
+    } else {
+      render_captured(options_.capture, *totals, style_, to_);
+    }
+    return true;
+  }
+
   outcome look() {
     const auto seen = kernel_->look();
     if (!seen) return std::unexpected(seen.error());
+    (void)watch_capture();
     if (json()) {
       render_look_json(*seen, to_);
     } else {
@@ -180,7 +218,9 @@ class run_command {
   const run_options& options_;
   run_style style_;
   output to_;
-  live_run* kernel_ = nullptr;
+  std::unique_ptr<live_run> kernel_;
+  std::unique_ptr<run_capture> capture_;  // of the run above, so it ends before it
+  bool capture_failed_ = false;
 };
 
 /// Completes the profile from what was given, and refuses what cannot be.
@@ -306,6 +346,16 @@ void add_run(CLI::App& app, int& exit_code) {
       ->check([](const std::string& name) {
         return name.empty() ? std::string("A directory name is empty.") : std::string();
       });
+  auto* const capture =
+      command
+          .add_option("--capture", options->capture,
+                      "Write frames of the ring over time there, for `megakernel replay`")
+          ->type_name("FILE")
+          ->check([](const std::string& name) {
+            return name.empty() ? std::string("A file name is empty.") : std::string();
+          });
+  positive("--capture-rate", options->capture_rate, 10'000, "HZ", "Frames a second [10]", "")
+      ->needs(capture);
   command.add_option("--format", options->format, "A line a second and a table, or JSON lines")
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("table|json")
@@ -321,6 +371,7 @@ void add_run(CLI::App& app, int& exit_code) {
       "  megakernel run --mix nop --producers 1 --workers 1 --spin --duration 10\n"
       "  megakernel run --priorities critical=1,normal=8 --rate 200000 --tenants 8\n"
       "  megakernel run --count 1000000 --seed 7 --format json --dump /tmp/run\n"
+      "  megakernel run --duration 60 --capture run.mkcap --capture-rate 100\n"
       "\n"
       "Ctrl-C ends the load and drains the ring; a second one ends that, too.\n"
       "\n"

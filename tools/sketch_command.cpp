@@ -65,6 +65,8 @@ std::optional<std::pair<word, word>> parse_range(std::string_view text) {
 struct sketch_options {
   std::string control;
   std::string ring;
+  std::string capture;
+  std::optional<double> at;
   std::vector<std::string> files;
   std::string to;
   std::string format = "table";
@@ -100,9 +102,44 @@ outcome<telemetry_sketch> load_sketch(const sketch_options& options, const std::
   return std::move(*sketch);
 }
 
+/// A control buffer and a ring, from dumps or from a capture.
+struct snapshot {
+  input control_file;
+  input ring_file;
+  captured_frame frame;
+  bool captured = false;
+  [[nodiscard]] std::span<const std::byte> control() const {
+    return captured ? std::span<const std::byte>(frame.control) : bytes_of(control_file);
+  }
+  [[nodiscard]] std::span<const std::byte> ring() const {
+    return captured ? std::span<const std::byte>(frame.ring) : bytes_of(ring_file);
+  }
+};
+
+outcome<snapshot> load_snapshot(const sketch_options& options) {
+  snapshot found;
+  if (!options.capture.empty()) {
+    std::optional<std::chrono::nanoseconds> at;
+    if (options.at) at = std::chrono::nanoseconds(std::llround(*options.at * 1e9));
+    auto frame = read_captured_frame(options.capture, at);
+    if (!frame) return about(options.capture, frame.error());
+    found.frame = std::move(*frame);
+    found.captured = true;
+    return found;
+  }
+  auto control = load(options, options.control);
+  if (!control) return std::unexpected(control.error());
+  auto ring = load(options, options.ring);
+  if (!ring) return std::unexpected(ring.error());
+  found.control_file = std::move(*control);
+  found.ring_file = std::move(*ring);
+  return found;
+}
+
 std::unexpected<std::string> blame(const sketch_options& options, const megakernel::error& why) {
   if (why.buffer == megakernel::buffer::sketch)
     return std::unexpected(std::string(why.message().text()));
+  if (!options.capture.empty()) return about(options.capture, why);
   return about(why.buffer == megakernel::buffer::ring ? options.ring : options.control, why);
 }
 
@@ -150,14 +187,14 @@ outcome<> deliver(const telemetry_sketch& sketch, const sketch_options& options)
 }
 
 outcome<> build(const sketch_options& options) {
+  if (options.control.empty() && options.capture.empty())
+    throw CLI::ValidationError("--control and --ring are required, or --capture.");
   auto sketch = telemetry_sketch::of_shape(options.depth, options.width);
   if (!sketch) return blame(options, sketch.error());
-  const auto control = load(options, options.control);
-  if (!control) return std::unexpected(control.error());
-  const auto ring = load(options, options.ring);
-  if (!ring) return std::unexpected(ring.error());
+  const auto found = load_snapshot(options);
+  if (!found) return std::unexpected(found.error());
   megakernel::ring_telemetry telemetry;
-  if (auto decoded = telemetry.decode(bytes_of(*control), bytes_of(*ring)); !decoded)
+  if (auto decoded = telemetry.decode(found->control(), found->ring()); !decoded)
     return blame(options, decoded.error());
   if (auto assigned = sketch->assign(telemetry); !assigned) return blame(options, assigned.error());
   return deliver(*sketch, options);
@@ -185,12 +222,11 @@ outcome<> query(const sketch_options& options) {
 
 outcome<std::vector<word>> candidates(const sketch_options& options, sketch_of what) {
   std::vector<word> all;
-  if (!options.ring.empty()) {
-    const auto control = load(options, options.control);
-    if (!control) return std::unexpected(control.error());
-    const auto ring = load(options, options.ring);
-    if (!ring) return std::unexpected(ring.error());
-    const auto view = megakernel::ring_view::over(bytes_of(*control), bytes_of(*ring));
+  const bool from_ring = !options.ring.empty() || !options.capture.empty();
+  if (from_ring) {
+    const auto found = load_snapshot(options);
+    if (!found) return std::unexpected(found.error());
+    const auto view = megakernel::ring_view::over(found->control(), found->ring());
     if (!view) return blame(options, view.error());
     all = candidates_in(*view, what);
   }
@@ -198,7 +234,7 @@ outcome<std::vector<word>> candidates(const sketch_options& options, sketch_of w
     const auto [first, last] = *parse_range(text);  // the command line has checked it
     for (std::uint64_t key = first; key <= last; ++key) all.push_back(static_cast<word>(key));
   }
-  if (options.ring.empty() && options.candidates.empty()) all = usual_candidates(what);
+  if (!from_ring && options.candidates.empty()) all = usual_candidates(what);
   return all;
 }
 
@@ -222,20 +258,26 @@ std::string not_empty(const std::string& name) {
   return name.empty() ? "A file name is empty." : "";
 }
 
-void add_dumps(CLI::App& command, sketch_options& options, bool required) {
+void add_dumps(CLI::App& command, sketch_options& options) {
   auto* const control =
       command.add_option("--control", options.control, "Control buffer; '-' is standard input")
           ->type_name("FILE")
           ->check(not_empty);
   auto* const ring =
       command.add_option("--ring", options.ring, "Ring")->type_name("FILE")->check(not_empty);
-  if (required) {
-    control->required();
-    ring->required();
-  } else {
-    control->needs(ring);
-    ring->needs(control);
-  }
+  control->needs(ring);
+  ring->needs(control);
+  auto* const capture = command
+                            .add_option("--capture", options.capture,
+                                        "A capture of `megakernel run`, instead of dumps")
+                            ->type_name("FILE")
+                            ->check(not_empty)
+                            ->excludes(control);
+  constexpr double longest = 1e9;
+  command.add_option("--at", options.at, "The capture's frame at so many seconds [the last]")
+      ->type_name("SECONDS")
+      ->needs(capture)
+      ->check(CLI::Range(0.0, longest));
 }
 
 void add_files(CLI::App& command, sketch_options& options, int most) {
@@ -293,7 +335,7 @@ void add_sketch(CLI::App& app, int& exit_code) {
   };
 
   CLI::App& building = subcommand("build", "Sketch a dump of a control buffer and a ring", build);
-  add_dumps(building, *options, true);
+  add_dumps(building, *options);
   add_destination(building, *options);
   building.add_option("--depth", options->depth, "Rows: each makes a bad estimate e times rarer")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{64}))
@@ -358,11 +400,12 @@ void add_sketch(CLI::App& app, int& exit_code) {
                                        "A candidate is a number up to 4294967295, or a "
                                        "range of at most 16777216 of them.");
       });
-  add_dumps(ranking, *options, false);
+  add_dumps(ranking, *options);
 
   sketch.footer(
       "Examples:\n"
       "  megakernel sketch build --control c0.bin --ring r0.bin -o device0.sketch\n"
+      "  megakernel sketch build --capture run.mkcap --at 12.5 -o then.sketch\n"
       "  megakernel sketch merge device0.sketch device1.sketch -o all.sketch\n"
       "  megakernel sketch query all.sketch --opcode 0x2a --tenant 7 --status 1\n"
       "  megakernel sketch top all.sketch -k 5 --tenants --format json\n"

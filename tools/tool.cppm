@@ -8,6 +8,7 @@ export import :inspect;       // bytes -> what is wrong and what is where
 export import :verdict;       // that -> one sentence
 export import :layout;        // columns, colours and line breaks
 export import :ring_bar;      // a ring's slots by status
+export import :look_line;     // the line that a look is
 export import :render_table;  // for a person
 export import :render_json;   // for a program
 export import :render_csv;    // for a spreadsheet, a row a slot
@@ -18,6 +19,7 @@ export import :frame;         // one look at a kernel's buffers, wherever it com
 export import :capture;       // a file of frames over time
 export import :capture_writer;
 export import :capture_reader;
+export import :capture_input;  // one frame of it, for what looks at dumps
 export import :observer;      // frames -> what a person wants to know of each
 export import :timeline;      // many looks -> a bounded number of columns
 export import :report;        // observations -> what is to be said of all of them
@@ -30,5 +32,7 @@ export import :producer;      // a thread that publishes it and watches it finis
 export import :run;           // a kernel under load -> what is found of it
 export import :run_capture;   // frames of it, at a steady rate, to a capture
 export import :render_run;    // that, a line a second and at the end
+export import :render_observation_json;
+export import :render_capture;  // a capture and what is seen in it
 export import :dump;          // buffers -> a directory that inspect reads
 export import :conformance;   // golden vectors -> passed, failed, skipped

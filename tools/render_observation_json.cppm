@@ -1,0 +1,15 @@
+module;
+#include <string>
+export module megakernel.tool:render_observation_json;
+import :observer;
+import :output;
+
+export namespace megakernel::tool {
+
+/// An observation as one JSON object without an end of line: everything that it has.
+/// docs/capture.md says what the members mean.
+[[nodiscard]] std::string observation_json(const observation& seen);
+/// The same as a line, written now.
+void render_observation_json(const observation& seen, output& to);
+
+}  // namespace megakernel::tool

@@ -1,0 +1,205 @@
+#!/usr/bin/env bash
+# One test of captures: capture.sh MEGAKERNEL SAMPLES CASE. Without CASE it lists the cases.
+source "$(dirname "$0")/common.sh"
+export TSAN_OPTIONS=exitcode=99
+cap=$work/run.mkcap
+# capture STATUS OPTION...: a short run, captured
+capture() {
+  local status=$1
+  shift
+  expect "$status" -- "$megakernel" run --duration 1 --capture "$cap" --format json "$@"
+}
+replay() { expect 0 -- "$megakernel" replay "$cap" --speed max "$@"; }
+
+# check CODE: Python over `lines`, the JSON of $work/out
+check() {
+  command -v python3 >"$work/python" || return 0
+  python3 - "$work/out" 2>"$work/err" <<END || fail "the JSON does not add up"
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+$1
+END
+}
+
+case_capture_run_and_replay() {
+  capture 0 --capture-rate 50
+  check "note = [l for l in lines if l['type'] == 'capture'][0]
+assert lines[-1]['type'] == 'end'
+assert note['frames'] + note['dropped'] >= 45 and note['frames'] > 10, note
+open('$work/frames', 'w').write(str(note['frames']))"
+  replay --format json
+  check "head, *frames = lines
+assert head['type'] == 'capture' and head['whole'] and head['slots'] == 1024, head
+assert head['frames'] == len(frames) == int(open('$work/frames').read())
+assert [f['frame'] for f in frames] == list(range(len(frames)))
+assert all(f['schema'] == 'megakernel.observation' and f['type'] == 'frame' for f in frames)
+for before, after in zip(frames, frames[1:]):
+    assert before['at_ns'] <= after['at_ns'] and before['accepted'] <= after['accepted']
+    assert after['interval_ns'] == after['at_ns'] - before['at_ns']
+    assert before['health']['done'] <= after['health']['done']
+last = frames[-1]
+assert last['verdict'] == 'progressing' or last['verdict'] == 'idle', last['verdict']
+assert last['health']['owed_slots'] == 0 and last['accepted'] == last['health']['done'] > 0
+assert len(last['tenants']) == 4 and sum(f['latency_ns']['count'] for f in frames) > 0"
+  replay
+  shown '^[0-9]+ frames over 1\.[0-9] s, .* of a ring of 1,024 slots, from 20[0-9-]+ [0-9:]+ UTC$'
+  shown '^ +0\.[0-9]{2} s  +[0-9,]+ .* progressing$'
+  [ "$(LC_ALL=C.UTF-8 wc -L <"$work/out")" -le 100 ] || fail "a line is over 100 columns"
+}
+case_capture_seek() {
+  capture 0 --capture-rate 50
+  replay --from 0.5 --to 0.7 --format json
+  check "head, *frames = lines
+assert frames and all(5e8 <= f['at_ns'] <= 7e8 for f in frames)
+assert all(f['verdict'] != 'busy' for f in frames)  # what came before was looked at"
+  replay --every 0.25 --format json
+  check "head, *frames = lines
+assert 3 <= len(frames) <= 6, len(frames)
+assert all(b['at_ns'] - a['at_ns'] >= 25e7 for a, b in zip(frames, frames[1:]))"
+  # As fast as it was, and twice as fast.
+  local began=${EPOCHREALTIME/./}
+  expect 0 -- "$megakernel" replay "$cap" --from 0.2 --to 0.8
+  local took=$((${EPOCHREALTIME/./} - began))
+  [ $took -ge 500000 ] || fail "0.6 s were played in $took us"
+  # Two frames for two lines of input.
+  printf '\n\n' >"$work/keys"
+  timeout 60 "$megakernel" replay "$cap" --step --format json <"$work/keys" >"$work/out" ||
+    fail "no step"
+  [ "$(wc -l <"$work/out")" = 4 ] || fail "steps: $(wc -l <"$work/out") lines"
+  printf 'q\n' >"$work/keys"
+  timeout 60 "$megakernel" replay "$cap" --step --format json <"$work/keys" >"$work/out"
+  [ "$(wc -l <"$work/out")" = 2 ] || fail "q does not end it"
+}
+case_capture_other_commands() {
+  capture 3 --quotas 0 --drain-timeout 1.5
+  expect 3 -- "$megakernel" inspect --capture "$cap"
+  shown '^blocked: 64 slots are owed'
+  expect 0 -- "$megakernel" inspect --capture "$cap" --at 0 --format json
+  expect 3 -- "$megakernel" inspect --capture "$cap" --at 1.2 --format csv
+  [ "$(wc -l <"$work/out")" = 1025 ] || fail "a CSV row a slot"
+  expect 0 -- "$megakernel" recommend --capture "$cap" --at 1
+  shown '^Launch '
+  expect 0 -- "$megakernel" sketch build --capture "$cap" --at 1 -o "$work/one.sketch"
+  expect 0 -- "$megakernel" sketch top "$work/one.sketch" --capture "$cap" --format json
+  expect 2 'required' -- "$megakernel" inspect --at 1
+  expect 2 'excludes' -- "$megakernel" inspect --capture "$cap" --control "$cap" --ring "$cap"
+  expect 2 'excludes' -- "$megakernel" recommend --capture "$cap" --hot-opcodes 4
+}
+case_capture_windows() {
+  # The opcodes of windows come from the capture.
+  capture 3 --mix window --quotas 0 --drain-timeout 0.2
+  expect 3 -- "$megakernel" inspect --capture "$cap"
+  shown '^Windows'
+  expect 3 -- "$megakernel" inspect --capture "$cap" --window-opcode 42
+  if grep -q '^Windows' "$work/out"; then fail "windows of another opcode"; fi
+}
+case_capture_killed() {
+  local child i
+  for i in 1 2 3; do
+    "$megakernel" run --duration 50 --capture "$cap" --capture-rate 200 >"$work/out" 2>&1 &
+    child=$!
+    sleep "0.$((5 + i))"
+    kill -KILL $child
+    wait $child 2>"$work/err"
+    : >"$work/err"
+    replay --format json
+    check "head, *frames = lines
+assert not head['whole'] and head['damage'], head
+assert head['frames'] == len(frames) > 20, len(frames)"
+  done
+  expect 0 -- "$megakernel" inspect --capture "$cap"
+  shown '^progressing: '
+}
+case_capture_cut() {
+  capture 0
+  local size
+  size=$(stat -c %s "$cap")
+  cp "$cap" "$work/whole"
+  head -c $((size / 2)) "$work/whole" >"$cap"
+  replay
+  shown 'It ends in the middle of frame [0-9]+; [0-9]+ frames? (is|are) whole\.'
+  head -c 100 "$work/whole" >"$cap"
+  expect 1 'It ends at byte 100, inside its header' -- "$megakernel" replay "$cap"
+  : >"$cap"
+  expect 1 'It is empty' -- "$megakernel" replay "$cap"
+  head -c 5000 /dev/urandom >"$cap"
+  expect 1 'It is no capture' -- "$megakernel" replay "$cap"
+  expect 1 'It is no capture' -- "$megakernel" inspect --capture "$cap"
+  # Damage in the middle: the frame is named, those that do not need it are shown.
+  cp "$work/whole" "$cap"
+  printf '\377\377\377\377' | dd of="$cap" bs=1 seek=$((size / 2)) conv=notrunc 2>"$work/dd"
+  local got=0
+  "$megakernel" replay "$cap" --speed max >"$work/out" 2>"$work/err" || got=$?
+  [ "$got" = 1 ] || fail "status $got"
+  grep -qE '(Frame [0-9]+, at byte|damaged)' "$work/err" "$work/out" || fail "no place"
+}
+case_capture_refused() {
+  local short=("$megakernel" run --duration 0.3 --capture)
+  expect 1 'full: It cannot be written: No space' -- "${short[@]}" /dev/full
+  expect 1 'cannot be written: Is a directory' -- "${short[@]}" "$work"
+  expect 1 'cannot be written: No such file' -- "${short[@]}" "$work/none/run.mkcap"
+  mkfifo "$work/pipe"
+  expect 1 'It is a pipe' -- "${short[@]}" "$work/pipe"
+  expect 2 'is empty' -- "${short[@]}" ''
+  expect 1 'It is a directory' -- "$megakernel" replay "$work"
+  expect 1 'It is no regular file' -- "$megakernel" replay "$work/pipe"
+  expect 1 'It is no regular file' -- "$megakernel" replay /dev/zero
+  expect 1 'cannot be opened' -- "$megakernel" replay "$work/none"
+  local option
+  for option in '--capture-rate 5' "--capture $cap --capture-rate 0" \
+    "--capture $cap --capture-rate 10001" "--capture $cap --capture-rate nan"; do
+    # shellcheck disable=SC2086
+    expect 2 -- "$megakernel" run $option
+  done
+  for option in '--speed 0' '--speed fast' '--from -1' '--from 2 --to 1' '--every nan' \
+    '--format csv' '--from inf'; do
+    # shellcheck disable=SC2086
+    expect 2 -- "$megakernel" replay "$cap" $option
+  done
+  expect 0 -- "$megakernel" replay --help
+}
+case_capture_full_disk() {
+  # A limit on the size of files stands for a disk that fills up: the run goes on and says so.
+  local got=0
+  (
+    ulimit -f 100
+    exec timeout 60 "$megakernel" run --duration 1.5 --capture "$cap" --capture-rate 300 --format json
+  ) >"$work/out" 2>"$work/err" </dev/null || got=$?
+  [ "$got" = 1 ] || fail "status $got"
+  [ "$(wc -l <"$work/err")" = 1 ] || fail "said more than once"
+  grep -qE 'run.mkcap: It could not be written: File too large\. [0-9]+ frames are whole' \
+    "$work/err" || fail "no sentence"
+  check "assert lines[-1]['type'] == 'end' and lines[-1]['load_ns'] >= 1.4e9"
+  : >"$work/err"
+  replay --format json
+  check "assert len(lines) > 5 and lines[0]['frames'] == len(lines) - 1"
+}
+case_capture_output_refused() {
+  capture 0
+  local got=0
+  "$megakernel" replay "$cap" --speed max >/dev/full 2>"$work/err" || got=$?
+  [ "$got" = 1 ] || fail "status $got with a full disk"
+  grep -q 'could not be written: No space' "$work/err" || fail "no sentence"
+  # A reader that leaves ends it.
+  { timeout 60 "$megakernel" replay "$cap" --format json; echo $? >"$work/status"; } \
+    2>"$work/err" | head -n 2 >"$work/out"
+  [ "$(cat "$work/status")" = 1 ] || fail "status $(cat "$work/status") without a reader"
+}
+case_capture_signal() {
+  capture 0
+  "$megakernel" replay "$cap" --speed 0.001 >"$work/out" 2>"$work/err" &
+  local child=$! got=0
+  sleep 0.5
+  kill -INT $child
+  kill -TERM $child
+  wait $child || got=$?
+  [ "$got" = 0 ] || fail "status $got"
+}
+case_capture_sample() {
+  expect 0 -- "$megakernel" replay "$samples/run.mkcap" --speed max --format json
+  check "head, *frames = lines
+assert head['whole'] and head['frames'] == len(frames) and head['slots'] == 256, head
+assert [f for f in frames if f['verdict'] == 'blocked'] and frames[-1]['health']['owed_slots'] == 0"
+}
+
+run_case
