@@ -30,6 +30,7 @@
 #include "capture_options.h"
 #include "numbers.h"
 #include "replay_command.h"
+#include "report_command.h"
 #include "run_command.h"
 #include "serve_command.h"
 #include "sketch_command.h"
@@ -575,6 +576,7 @@ int run(int argc, char** argv) {
   add_replay(app, exit_code);
   add_serve(app, exit_code);
   add_inspect(app, exit_code);
+  add_report(app, exit_code);
   add_recommend(app, exit_code);
   add_sketch(app, exit_code);
   add_conformance(app, exit_code);

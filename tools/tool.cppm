@@ -17,6 +17,12 @@ export import :sketch;        // counts that are kept and merged
 export import :histogram;     // durations, counted
 export import :frame;         // one look at a kernel's buffers, wherever it comes from
 export import :observer;      // frames -> what a person wants to know of each
+export import :timeline;      // many looks -> a bounded number of columns
+export import :report;        // observations -> what is to be said of all of them
+export import :plot;          // values -> curves of a web page
+export import :render_report;  // a report as a page
+export import :render_trace;  // a report as a trace
+export import :whole_file;    // a file that is there as a whole or not at all
 export import :workload;      // work for a kernel, the same for the same seed
 export import :injection;     // a failure that is made to happen in a kernel under load
 export import :producer;      // a thread that publishes it and watches it finish
