@@ -84,8 +84,6 @@ class latency_histogram {
     return all;
   }
 
-  /// Of all durations.
-  [[nodiscard]] std::uint64_t sum() const noexcept { return sum_; }
   /// Calls `each(the largest value of a bucket, its count)` for those that are not empty.
   template <class Each>
   void visit(Each each) const {
