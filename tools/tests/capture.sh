@@ -81,7 +81,7 @@ case_capture_other_commands() {
   shown '^Launch '
   expect 0 -- "$megakernel" sketch build --capture "$cap" --at 1 -o "$work/one.sketch"
   expect 0 -- "$megakernel" sketch top "$work/one.sketch" --capture "$cap" --format json
-  expect 2 'required' -- "$megakernel" inspect --at 1
+  expect 2 'requires --capture' -- "$megakernel" inspect --at 1
   expect 2 'excludes' -- "$megakernel" inspect --capture "$cap" --control "$cap" --ring "$cap"
   expect 2 'excludes' -- "$megakernel" recommend --capture "$cap" --hot-opcodes 4
 }
@@ -246,8 +246,12 @@ END
 case_capture_sample() {
   expect 0 -- "$megakernel" replay "$samples/run.mkcap" --speed max --format json
   check "head, *frames = lines
-assert head['whole'] and head['frames'] == len(frames) and head['slots'] == 256, head
-assert [f for f in frames if f['verdict'] == 'blocked'] and frames[-1]['health']['owed_slots'] == 0"
+assert head['whole'] and head['slots'] == 256 and head['frames'] == len(frames) == 42, head
+assert all(f['verdict'] == 'faulted' for f in frames)
+last = frames[-1]
+assert last['occupancy']['fault'] == 85 and last['health']['done'] == 16878, last
+assert last['health']['owed_slots'] == 0 and len(last['faults']) == 64
+assert any(f['health']['throttled_slots'] > 100 for f in frames)"
 }
 
 run_case
