@@ -20,19 +20,19 @@ export import :capture;       // a file of frames over time
 export import :capture_writer;
 export import :capture_reader;
 export import :capture_input;  // one frame of it, for what looks at dumps
-export import :observer;      // frames -> what a person wants to know of each
-export import :timeline;      // many looks -> a bounded number of columns
-export import :report;        // observations -> what is to be said of all of them
-export import :plot;          // values -> curves of a web page
+export import :observer;       // frames -> what a person wants to know of each
+export import :timeline;       // many looks -> a bounded number of columns
+export import :report;         // observations -> what is to be said of all of them
+export import :plot;           // values -> curves of a web page
 export import :render_report;  // a report as a page
-export import :render_trace;  // a report as a trace
-export import :whole_file;    // a file that is there as a whole or not at all
-export import :workload;      // work for a kernel, the same for the same seed
-export import :producer;      // a thread that publishes it and watches it finish
-export import :run;           // a kernel under load -> what is found of it
-export import :run_capture;   // frames of it, at a steady rate, to a capture
-export import :render_run;    // that, a line a second and at the end
+export import :render_trace;   // a report as a trace
+export import :whole_file;     // a file that is there as a whole or not at all
+export import :workload;       // work for a kernel, the same for the same seed
+export import :producer;       // a thread that publishes it and watches it finish
+export import :run;            // a kernel under load -> what is found of it
+export import :run_capture;    // frames of it, at a steady rate, to a capture
+export import :render_run;     // that, a line a second and at the end
 export import :render_observation_json;
 export import :render_capture;  // a capture and what is seen in it
-export import :dump;          // buffers -> a directory that inspect reads
-export import :conformance;   // golden vectors -> passed, failed, skipped
+export import :dump;            // buffers -> a directory that inspect reads
+export import :conformance;     // golden vectors -> passed, failed, skipped
