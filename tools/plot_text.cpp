@@ -192,6 +192,10 @@ scale scale::logarithmic(double least, double most, plot_unit unit) {
 scale scale::time(nanoseconds length) {
   scale made;
   made.high_ = std::max(1e-9, std::chrono::duration<double>(length).count());
+  if (length.count() <= 0) {
+    made.ticks_.push_back({.at = 0, .label = "0"});
+    return made;
+  }
   const double step = time_step(made.high_);
   for (int i = 0; i * step <= made.high_ * (1 + 1e-9); ++i) {
     const nanoseconds at(std::llround(i * step * 1e9));

@@ -66,12 +66,12 @@ std::string health_lane(const report& found, const plot_columns& at) {
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (i + 1 < columns.size() && state_at(i + 1) == state_at(i)) continue;
     const report_state state = state_at(i);
-    // The last one reaches the end, also where one look is all there is.
-    const nanoseconds to = columns[i].to;
+    // Where one look is all there is, it fills the strip.
+    const nanoseconds to = found.looks == 1 ? from + std::chrono::seconds(1) : columns[i].to;
     const std::string_view word = name(state);
     shown.span(from, to, 0, word, fmt::format("state-{}", word),
                fmt::format("{}: {} to {}", word, clock_text(from - found.first->at),
-                           clock_text(to - found.first->at)));
+                           clock_text(columns[i].to - found.first->at)));
     from = to;
   }
   return shown.take();

@@ -86,7 +86,7 @@ svg path{vector-effect:non-scaling-stroke}
 .rules path{stroke:var(--rule);stroke-width:1}
 .area{fill:var(--ink);stroke:var(--card);stroke-width:.5}
 .line{fill:none;stroke:var(--ink);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
-.line.dashed{stroke-dasharray:5 4}
+.line.dashed{stroke-dasharray:6 5;stroke-linecap:butt}
 .band{fill:var(--ink);opacity:.16}
 .mark{stroke:var(--ink);stroke-width:2;fill:none}
 .bin{fill:var(--bar2)}.bin:hover{fill:var(--bar)}

@@ -70,7 +70,7 @@ class made_up_kernel {
     set(abi::done_count_high_word, static_cast<word>(done_ >> 32));
     const nanoseconds at = plan_.period * static_cast<std::int64_t>(number_ + 1);
     torn_.clear();
-    if (plan_.eventful && number_ % 400 == 3) torn_ = {0, 1};
+    if (plan_.eventful && number_ % 400 == 3) torn_ = {0};
     ++number_;
     return {.at = at,
             .wall = std::chrono::system_clock::time_point(std::chrono::seconds(1'790'000'000)) + at,
@@ -136,6 +136,7 @@ class made_up_kernel {
       const word op = plan_.hostile && i % 7 == 3 ? 0x5C3C'3E00u + i : i % 8;
       const word tenant = plan_.hostile && i % 11 == 5 ? 0xFFFF'0000u + i : i % tenants;
       if (faults && i < 2) {
+        set(abi::fault_count_word, 2);
         slot(i, slot_status::fault, word(opcode::store_u32), 2, 7, ~word{0});
         store_word(ring_.data() + std::size_t{i} * abi::slot_bytes, abi::fault_code_word,
                    word(fault_code::address_outside_buffer));
