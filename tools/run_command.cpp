@@ -435,7 +435,7 @@ void add_run(CLI::App& app, int& exit_code) {
           ->check([](const std::string& name) {
             return name.empty() ? std::string("A file name is empty.") : std::string();
           });
-  positive("--capture-rate", options->capture_rate, 10'000, "HZ", "Frames a second [10]", "")
+  positive("--capture-rate", options->capture_rate, 10'000, "HZ", "Frames a second [10]", "Options")
       ->needs(capture);
   command.add_option("--format", options->format, "A line a second and a table, or JSON lines")
       ->check(CLI::IsMember({"table", "json"}))
