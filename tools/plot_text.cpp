@@ -102,6 +102,7 @@ std::string short_count(double value) {
     return fmt::format("{:.3g}{}", std::abs(value / size) >= 999.5 ? 1000 : value / size, unit);
   }
   if (std::abs(value) >= 999.5) return fmt::format("{:.0f}", value);
+  if (value > 0 && value < 0.01) return "<0.01";
   return fmt::format("{:.3g}", value);
 }
 
