@@ -205,7 +205,10 @@ class replay_command {
 }  // namespace
 
 int replay_capture(const std::string& file, const std::string& view, const std::string& colour) {
-  const replay_options options{.file = file, .view = view, .colour = colour};
+  replay_options options;
+  options.file = file;
+  options.view = view;
+  options.colour = colour;
   return replay_command(options).run();
 }
 

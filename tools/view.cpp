@@ -131,7 +131,7 @@ void view_drawing::headline_rows() {
   for (const finding& f : found.findings) {
     if (!is_noteworthy(f)) continue;
     if (&f != found.findings.begin()) {
-      put(fmt::format("{}{}: {}", f.whole ? "" : "in part ", title(f.what),
+      put(fmt::format("{}{}: {}", f.whole ? "" : "in part ", megakernel::title(f.what),
                       megakernel::sentence(f, found.at).text()),
           is_alarm(f.what) ? ink::red : ink::yellow);
     }
