@@ -1,0 +1,175 @@
+// The forms of SPEC 7 for waves: a lane a slot, fetched together, executed by the interpreter.
+#pragma once
+
+#include <megakernel/forms.h>
+#include <megakernel/interpreter.h>
+#include <megakernel/wave_memory.h>
+
+namespace megakernel::device {
+
+/// What lanes have asked memory for and not yet put where the wave sees it: all that a pass needs
+/// is on its way at once, since a trip to the host's memory takes a microsecond.
+struct arriving {
+  uint4 quad[4];
+  word head;
+};
+
+/// Asks for slots `first` to `first + wave_size()` of the ring, four lanes a slot, so that they
+/// travel as whole lines; from `end` on they read as empty. Only the first `pieces` quarters.
+template <audience Audience>
+__device__ inline void ask_for_slots(const launch& where, arriving& into, uint64_t first,
+                                     uint64_t end, word pieces) {
+  const word lane = lane_index();
+#pragma unroll
+  for (word k = 0; k < 4; ++k) {
+    const uint64_t slot = first + k * (wave_size() / 4) + lane / 4;
+    into.quad[k] = make_uint4(0, 0, 0, 0);
+    if (k >= pieces || slot >= end) continue;
+    const word* const from = where.ring + slot * abi::slot_words + lane % 4 * 4;
+    if constexpr (Audience == audience::host)
+      into.quad[k] = load_quad_fresh(from);
+    else
+      into.quad[k] = load_quad(from);
+  }
+}
+/// Asks for the control words that every pass needs, a lane a word.
+__device__ inline void ask_for_head(const launch& where, arriving& into) {
+  if (lane_index() < wave_shared::head_words)
+    into.head = load(where.control + lane_index(), relaxed, in_system);
+}
+
+/// Waits for it; the other lanes see it after `sync_wave`.
+__device__ inline void put_slots(const arriving& from, wave_shared& into) {
+  const word lane = lane_index();
+#pragma unroll
+  for (word k = 0; k < 4; ++k)
+    into.quads[slot_place(k * (wave_size() / 4) + lane / 4, lane % 4)] = from.quad[k];
+}
+__device__ inline void put_head(const arriving& from, wave_shared& into) {
+  if (lane_index() < wave_shared::head_words) into.head[lane_index()] = from.head;
+}
+
+/// A parked slot, which the interpreter looks at by itself. Rare, and kept out of the way.
+template <class Memory, class Counters, class Handlers>
+__device__ __attribute__((noinline)) bool ran_parked(const launch* where, Memory memory,
+                                                     Counters counters, word index) {
+  return interpreter<Memory, Counters, Handlers>(*where, memory, counters).visit_owned(index) ==
+         look::ran;
+}
+
+/// One pass of a wave over slots that it has fetched and that no other lane ever claims: lane l has
+/// slot `first + l`. Returns the lanes whose slot was run. Results of all are stored before the
+/// first status is: one fence stands for the wave.
+template <audience Audience, class Counters, class Handlers>
+__device__ inline lane_mask run_fetched(const launch& where, swap_locks locks, wave_shared& fetched,
+                                        Counters& counters, uint64_t first) {
+  using memory_type = wave_memory<Audience>;
+  memory_type memory(where, &fetched, locks);
+  interpreter<memory_type, Counters, Handlers> slots(where, memory, counters);
+  memory.choose(lane_index());
+  const auto index = static_cast<word>(first + lane_index());
+  const slot_status seen{memory.fetched(abi::status_word)};
+  bool ran = false;
+  outcome how = outcome::done();
+  if (is_schedulable(seen) && slots.admit(memory.fetched(abi::tenant_word)) == look::ran) {
+    ran = slots.claim(index, seen, claimers::one);
+    const work w = slots.take(index);
+    slots.count_claim(w, w.level);
+    memory.begin(!is_system(w.op));
+    how = slots.execute(w, index);
+  }
+  sync_wave();
+  if (ran) slots.complete(index, how);
+  if (seen == slot_status::wait_io)
+    ran = ran_parked<memory_type, Counters, Handlers>(&where, memory, counters, index);
+  return lanes_where(ran);
+}
+
+/// The one-shot form: waves take the ring in strides, each looks at its slots once.
+template <audience Audience, class Counters, class Handlers>
+__device__ inline void run_ring_once(const launch& where, swap_locks locks, wave_shared& mine,
+                                     Counters& counters) {
+  const word wave = wave_size();
+  const uint64_t stride = uint64_t{gridDim.x} * blockDim.x;
+  const uint64_t begin = (uint64_t{blockIdx.x} * blockDim.x + threadIdx.x) / wave * wave;
+  for (uint64_t first = begin; first < where.slots; first += stride) {
+    arriving fetched;
+    ask_for_head(where, fetched);
+    ask_for_slots<Audience>(where, fetched, first, where.slots, 4);
+    sync_wave();
+    put_head(fetched, mine);
+    put_slots(fetched, mine);
+    sync_wave();
+    const uint64_t left = where.slots - first;
+    if (lane_index() == 0)
+      counters.count(abi::heartbeat_word, static_cast<word>(left < wave ? left : wave));
+    if (mine.head[abi::shutdown_word] != 0) return;
+    (void)run_fetched<Audience, Counters, Handlers>(where, locks, mine, counters, first);
+  }
+}
+
+/// The priority form: partitions most urgent first, a wave's lanes side by side in each; whoever is
+/// first to claim a slot has it. After 16 CRITICAL and HIGH claims those two come last for a pass;
+/// lanes that claim at the same time count on the same pass.
+template <audience Audience, class Handlers>
+class priority_wave {
+ public:
+  using memory_type = direct_wave_memory<Audience>;
+
+  /// Wave `number` begins where the waves before it do not.
+  __device__ priority_wave(const launch& where, swap_locks locks, wave_shared& mine,
+                           block_counters& counters, word number)
+      : where_(where), locks_(locks), mine_(mine), counters_(counters) {
+    for (word& next : next_) next = number * wave_size();
+  }
+
+  /// One pass: at most one slot a lane is run, all of one partition. Looks at one window of each
+  /// partition and goes on behind it in the next pass. The head has been fetched.
+  __device__ pass step() {
+    if (mine_.head[abi::shutdown_word] != 0) return pass::left;
+    // The offsets and the starvation counter, in one access.
+    const word lane = lane_index();
+    word at_word = 0;
+    if (lane <= abi::starvation_word - abi::priority_offset_word)
+      at_word = load(where_.control + abi::priority_offset_word + lane, relaxed, in_system);
+    const bool bypass =
+        shuffle(at_word, abi::starvation_word - abi::priority_offset_word) >= abi::starvation_limit;
+    constexpr word urgent = static_cast<word>(priority::high) + 1;
+    for (word i = 0; i < abi::priorities; ++i) {
+      const word level = bypass ? (i + urgent) % abi::priorities : i;
+      const word first = smaller(shuffle(at_word, level), where_.slots);
+      const word end = smaller(shuffle(at_word, level + 1), where_.slots);
+      if (first < end && ran_some_of(level, first, end - first)) return pass::ran;
+    }
+    return pass::quiet;
+  }
+
+ private:
+  __device__ static word smaller(word a, word b) { return a < b ? a : b; }
+
+  __device__ bool ran_some_of(word level, word first, word size) {
+    const word looks = smaller(wave_size(), size);
+    const word begin = next_[level] % size;
+    bool ran = false;
+    if (lane_index() < looks) {
+      const uint64_t at = uint64_t{begin} + lane_index();
+      memory_type memory(where_, &mine_, locks_);
+      interpreter<memory_type, block_counters, Handlers> slots(where_, memory, counters_);
+      // A handler may write without this memory's knowing.
+      memory.begin(true);
+      ran = slots.visit_shared(first + static_cast<word>(at < size ? at : at - size), level) ==
+            look::ran;
+    }
+    sync_wave();
+    next_[level] = static_cast<word>((uint64_t{begin} + looks) % size);
+    return lanes_where(ran) != 0;
+  }
+
+  const launch& where_;
+  swap_locks locks_;
+  wave_shared& mine_;
+  block_counters& counters_;
+  word next_[abi::priorities];
+};
+
+}  // namespace megakernel::device
