@@ -238,7 +238,8 @@ class fed_ring {
         control_(control_words),
         box_(1),
         flushed_(waves),
-        bell_(1),
+        board_(1),
+        locks_(device::swap_locks::count),
         arena_(mark::sums * 2 + slots),
         turns_(slots / group_slots) {
     word* const control = control_.host();
@@ -246,9 +247,9 @@ class fed_ring {
     control[abi::tenant_base_word] = abi::tenant_mask_word;
     for (word t = 0; t < tenants; ++t) control[abi::tenant_mask_word + t] = ~word{0};
     std::fill_n(reinterpret_cast<word*>(ring_.host()), std::size_t{slots} * abi::slot_words, 0);
-    std::fill_n(flushed_.host(), waves, 0);
     std::fill_n(reinterpret_cast<word*>(box_.host()), sizeof(device::mailbox) / 4, 0);
-    CHECKED(hipMemsetAsync(bell_.data(), 0, bell_.bytes(), stream_));
+    CHECKED(hipMemsetAsync(flushed_.data(), 0, flushed_.bytes(), stream_));
+    CHECKED(hipMemsetAsync(locks_.data(), 0, locks_.bytes(), stream_));
     CHECKED(hipMemsetAsync(arena_.data(), 0, arena_.bytes(), stream_));
     stream_.wait();
   }
@@ -262,10 +263,12 @@ class fed_ring {
     of.where.arena = reinterpret_cast<unsigned char*>(arena_.data());
     of.where.arena_bytes = arena_.bytes();
     of.box = box_.device();
-    of.flushed = flushed_.device();
-    of.ring_of = bell_.data();
+    of.flushed = flushed_.data();
+    of.on = board_.data();
+    of.locks.words = locks_.data();
     of.quantum = std::uint64_t{100} * 1'000'000'000;  // should all else fail
-    card::launch(device::run_persistent<opcodes>, {waves_, wave_size}, stream_, of);
+    CHECKED(device::prepare(board_.data(), control_.host(), true, stream_));
+    card::launch(device::run_persistent<opcodes>, {waves_ + 1, wave_size}, stream_, of);
     CHECKED(hipGetLastError());
     const auto begin = card::clock::now();
     while (get(control_.host() + abi::workers_alive_word) != waves_ * wave_size) {
@@ -300,22 +303,24 @@ class fed_ring {
   /// Publishes `groups` groups of 32 slots in ring order by `threads` threads, and waits until all
   /// is DONE. Seconds. `served`: wait for each slot of the lap before to be DONE.
   double feed(std::uint64_t groups, word threads, bool served) {
-    std::atomic<std::uint64_t> next{fed_};
     const std::uint64_t end = fed_ + groups;
     const word of_ring = slots_ / group_slots;
     std::atomic<word> ready{0};
     std::atomic<bool> go{false};
-    const auto publish_groups = [&] {
+    const auto publish_groups = [&](word number) {
       ready.fetch_add(1);
       while (!go.load(std::memory_order_acquire)) {
       }
-      for (std::uint64_t g = next.fetch_add(1); g < end; g = next.fetch_add(1)) {
+      // Each thread has groups of its own: a line stays with the processor that writes it.
+      for (std::uint64_t g = fed_ + number; g < end; g += threads) {
         const word first = static_cast<word>(g % of_ring) * group_slots;
-        // Whoever has the ticket of the lap before may not have come to publish yet.
+        // Where the ring has another number of groups, whoever has the lap before publishes first.
         std::atomic<std::uint64_t>& turn = turns_[g % of_ring];
         while (turn.load(std::memory_order_acquire) != g / of_ring) {
         }
         for (word i = first; i < first + group_slots; ++i) {
+          constexpr word ahead = 12;
+          __builtin_prefetch(slot(i + ahead < slots_ ? i + ahead : 0), 1);
           if (served && g >= of_ring) wait_for(i, 3);
           publish(i, 8, nonce_of(g * group_slots + i - first), i);
         }
@@ -323,7 +328,7 @@ class fed_ring {
       }
     };
     std::vector<std::thread> all;
-    for (word t = 0; t < threads; ++t) all.emplace_back(publish_groups);
+    for (word t = 0; t < threads; ++t) all.emplace_back(publish_groups, t);
     while (ready.load() != threads) {
     }
     const auto start = card::clock::now();
@@ -372,8 +377,9 @@ class fed_ring {
   card::pinned_memory<abi::slot> ring_;
   card::pinned_memory<word> control_;
   card::pinned_memory<device::mailbox> box_;
-  card::pinned_memory<word> flushed_;
-  card::device_memory<device::bell> bell_;
+  card::device_memory<word> flushed_;
+  card::device_memory<device::board> board_;
+  card::device_memory<word> locks_;
   card::device_memory<word> arena_;
   std::vector<std::atomic<std::uint64_t>> turns_;  // laps that a group was published in
 };

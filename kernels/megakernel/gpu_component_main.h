@@ -25,10 +25,9 @@ struct kernel {
   uint32_t blocks = 0;
   uint32_t lanes_of_block = 0;
   uint32_t lanes = 0;
-  word* shutdown = nullptr;  // in the control buffer, as the host sees it
+  const word* control = nullptr;  // as the host sees it
   device::mailbox* box = nullptr;
-  word* flushed = nullptr;
-  void* on_card = nullptr;  // a bell, then locks
+  void* on_card = nullptr;  // the board, then locks, then what each wave has flushed
   hipStream_t stream{};
   bool has_stream = false;
   std::vector<void*> pinned;
@@ -124,7 +123,11 @@ inline answer pin(kernel& of, device::launch& where, reason* why) {
   return answer::yes;
 }
 
-inline hipError_t launch(kernel& of) {
+inline hipError_t launch(kernel& of, bool first) {
+  if (!of.one_shot) {
+    const hipError_t ready = device::prepare(of.on_device.on, of.control, first, of.stream);
+    if (ready != hipSuccess) return ready;
+  }
   void* persistent[] = {&of.on_device};
   void* one_shot[] = {&of.on_device.where, &of.on_device.locks};
   return hipLaunchKernel(of.code, dim3(of.blocks), dim3(of.lanes_of_block),
@@ -149,7 +152,8 @@ inline answer shape(kernel& of, const request& wanted, const card& gpu, uint32_t
   const hipError_t status = hipOccupancyMaxActiveBlocksPerMultiprocessor(
       &resident, of.code, static_cast<int>(of.lanes_of_block), 0);
   if (status != hipSuccess) return refuse(why, status, "the kernel does not fit the device");
-  const uint32_t most = static_cast<uint32_t>(resident) * gpu.processors;
+  const uint32_t heralds = of.one_shot ? 0 : 1;
+  const uint32_t most = static_cast<uint32_t>(resident) * gpu.processors - heralds;
   const uint64_t blocks_for_slots =
       (uint64_t{wanted.where.slots} + of.lanes_of_block - 1) / of.lanes_of_block;
   // A wave brings 32 slots a trip over the bus; so many waves keep it busy.
@@ -168,6 +172,7 @@ inline answer shape(kernel& of, const request& wanted, const card& gpu, uint32_t
   blocks = std::min<uint64_t>(blocks, most);
   of.blocks = static_cast<uint32_t>(std::min(blocks, std::max<uint64_t>(blocks_for_slots, 1)));
   of.lanes = *lanes = of.blocks * of.lanes_of_block;
+  if (!of.one_shot) ++of.blocks;  // the herald
   return answer::yes;
 }
 
@@ -194,29 +199,29 @@ answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* 
   if (const answer fits = shape(made, wanted, gpu, lanes, why); fits != answer::yes) return fits;
   made.on_device.where = wanted.where;
   made.on_device.quantum = wanted.quantum;
-  made.shutdown = wanted.where.control + abi::shutdown_word;
+  made.control = wanted.where.control;
   if (const answer pinned = pin(made, made.on_device.where, why); pinned != answer::yes)
     return pinned;
 
   void* box = nullptr;
-  const std::size_t box_bytes = sizeof(device::mailbox) + made.blocks * sizeof(word);
-  if (const hipError_t s = hipHostMalloc(
-          &box, box_bytes, hipHostMallocMapped | hipHostMallocPortable | hipHostMallocCoherent);
+  if (const hipError_t s =
+          hipHostMalloc(&box, sizeof(device::mailbox),
+                        hipHostMallocMapped | hipHostMallocPortable | hipHostMallocCoherent);
       s != hipSuccess)
     return refuse(why, s, "no memory that host and device share");
   made.box = static_cast<device::mailbox*>(box);
-  std::memset(box, 0, box_bytes);
-  made.flushed = reinterpret_cast<word*>(made.box + 1);
+  std::memset(box, 0, sizeof(device::mailbox));
   void* box_there = nullptr;
   if (const hipError_t s = hipHostGetDevicePointer(&box_there, box, 0); s != hipSuccess)
     return refuse(why, s, "the device does not see the host's memory");
   made.on_device.box = static_cast<device::mailbox*>(box_there);
-  made.on_device.flushed = reinterpret_cast<word*>(static_cast<device::mailbox*>(box_there) + 1);
-  const std::size_t card_bytes = sizeof(device::bell) + device::swap_locks::count * sizeof(word);
+  constexpr std::size_t lock_bytes = device::swap_locks::count * sizeof(word);
+  const std::size_t card_bytes = sizeof(device::board) + lock_bytes + made.blocks * sizeof(word);
   if (const hipError_t s = hipMalloc(&made.on_card, card_bytes); s != hipSuccess)
     return refuse(why, s, "no memory on the device");
-  made.on_device.ring_of = static_cast<device::bell*>(made.on_card);
-  made.on_device.locks.words = reinterpret_cast<word*>(made.on_device.ring_of + 1);
+  made.on_device.on = static_cast<device::board*>(made.on_card);
+  made.on_device.locks.words = reinterpret_cast<word*>(made.on_device.on + 1);
+  made.on_device.flushed = made.on_device.locks.words + device::swap_locks::count;
   if (const hipError_t s = hipStreamCreateWithFlags(&made.stream, hipStreamNonBlocking);
       s != hipSuccess)
     return refuse(why, s, "no stream");
@@ -224,7 +229,7 @@ answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* 
   if (const hipError_t s = hipMemsetAsync(made.on_card, 0, card_bytes, made.stream);
       s != hipSuccess)
     return refuse(why, s, "the device's memory cannot be cleared");
-  if (const hipError_t s = launch(made); s != hipSuccess)
+  if (const hipError_t s = launch(made, true); s != hipSuccess)
     return refuse(why, s, "the kernel cannot be launched");
   return answer::yes;
 }
@@ -255,9 +260,9 @@ inline answer running(kernel* of, uint32_t* lanes, reason* why) {
   if (of->over) return answer::yes;
   hipError_t status = hipStreamQuery(of->stream);
   if (status == hipSuccess && of->on_device.quantum != 0 && !of->one_shot &&
-      __atomic_load_n(of->shutdown, __ATOMIC_ACQUIRE) == 0 &&
+      __atomic_load_n(of->control + abi::shutdown_word, __ATOMIC_ACQUIRE) == 0 &&
       __atomic_load_n(&of->box->leave, __ATOMIC_ACQUIRE) == 0) {
-    status = launch(*of);
+    status = launch(*of, false);
     if (status == hipSuccess) status = hipErrorNotReady;
   }
   if (status == hipErrorNotReady) {
@@ -275,10 +280,7 @@ inline uint32_t ask_flush(kernel* of) {
   return __atomic_add_fetch(&of->box->flush_asked, 1, __ATOMIC_RELEASE);
 }
 inline bool flushed(kernel* of, uint32_t number) {
-  for (uint32_t i = 0; i < of->blocks; ++i) {
-    if (__atomic_load_n(of->flushed + i, __ATOMIC_ACQUIRE) - number >= 1u << 31) return false;
-  }
-  return true;
+  return __atomic_load_n(&of->box->flushed, __ATOMIC_ACQUIRE) - number < 1u << 31;
 }
 inline void leave(kernel* of) { __atomic_store_n(&of->box->leave, 1, __ATOMIC_RELEASE); }
 

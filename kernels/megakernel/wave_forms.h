@@ -32,10 +32,9 @@ __device__ inline void ask_for_slots(const launch& where, arriving& into, uint64
       into.quad[k] = load_quad(from);
   }
 }
-/// Asks for the control words that every pass needs, a lane a word.
-__device__ inline void ask_for_head(const launch& where, arriving& into) {
-  if (lane_index() < wave_shared::head_words)
-    into.head = load(where.control + lane_index(), relaxed, in_system);
+/// Asks for the control words that every pass needs, from the control buffer or its copy.
+__device__ inline void ask_for_head(const word* head, arriving& into) {
+  if (lane_index() < head_words) into.head = load(head + lane_index(), relaxed, in_system);
 }
 
 /// Waits for it; the other lanes see it after `sync_wave`.
@@ -46,7 +45,7 @@ __device__ inline void put_slots(const arriving& from, wave_shared& into) {
     into.quads[slot_place(k * (wave_size() / 4) + lane / 4, lane % 4)] = from.quad[k];
 }
 __device__ inline void put_head(const arriving& from, wave_shared& into) {
-  if (lane_index() < wave_shared::head_words) into.head[lane_index()] = from.head;
+  if (lane_index() < head_words) into.head[lane_index()] = from.head;
 }
 
 /// A parked slot, which the interpreter looks at by itself. Rare, and kept out of the way.
@@ -61,10 +60,10 @@ __device__ __attribute__((noinline)) bool ran_parked(const launch* where, Memory
 /// slot `first + l`. Returns the lanes whose slot was run. Results of all are stored before the
 /// first status is: one fence stands for the wave.
 template <audience Audience, class Counters, class Handlers>
-__device__ inline lane_mask run_fetched(const launch& where, swap_locks locks, wave_shared& fetched,
-                                        Counters& counters, uint64_t first) {
+__device__ inline lane_mask run_fetched(const launch& where, board* with, swap_locks locks,
+                                        wave_shared& fetched, Counters& counters, uint64_t first) {
   using memory_type = wave_memory<Audience>;
-  memory_type memory(where, &fetched, locks);
+  memory_type memory(where, &fetched, with, locks);
   interpreter<memory_type, Counters, Handlers> slots(where, memory, counters);
   memory.choose(lane_index());
   const auto index = static_cast<word>(first + lane_index());
@@ -94,7 +93,7 @@ __device__ inline void run_ring_once(const launch& where, swap_locks locks, wave
   const uint64_t begin = (uint64_t{blockIdx.x} * blockDim.x + threadIdx.x) / wave * wave;
   for (uint64_t first = begin; first < where.slots; first += stride) {
     arriving fetched;
-    ask_for_head(where, fetched);
+    ask_for_head(where.control, fetched);
     ask_for_slots<Audience>(where, fetched, first, where.slots, 4);
     sync_wave();
     put_head(fetched, mine);
@@ -104,7 +103,7 @@ __device__ inline void run_ring_once(const launch& where, swap_locks locks, wave
     if (lane_index() == 0)
       counters.count(abi::heartbeat_word, static_cast<word>(left < wave ? left : wave));
     if (mine.head[abi::shutdown_word] != 0) return;
-    (void)run_fetched<Audience, Counters, Handlers>(where, locks, mine, counters, first);
+    (void)run_fetched<Audience, Counters, Handlers>(where, nullptr, locks, mine, counters, first);
   }
 }
 
@@ -117,9 +116,9 @@ class priority_wave {
   using memory_type = direct_wave_memory<Audience>;
 
   /// Wave `number` begins where the waves before it do not.
-  __device__ priority_wave(const launch& where, swap_locks locks, wave_shared& mine,
+  __device__ priority_wave(const launch& where, board* with, swap_locks locks, wave_shared& mine,
                            block_counters& counters, word number)
-      : where_(where), locks_(locks), mine_(mine), counters_(counters) {
+      : where_(where), board_(with), locks_(locks), mine_(mine), counters_(counters) {
     for (word& next : next_) next = number * wave_size();
   }
 
@@ -127,18 +126,13 @@ class priority_wave {
   /// partition and goes on behind it in the next pass. The head has been fetched.
   __device__ pass step() {
     if (mine_.head[abi::shutdown_word] != 0) return pass::left;
-    // The offsets and the starvation counter, in one access.
-    const word lane = lane_index();
-    word at_word = 0;
-    if (lane <= abi::starvation_word - abi::priority_offset_word)
-      at_word = load(where_.control + abi::priority_offset_word + lane, relaxed, in_system);
     const bool bypass =
-        shuffle(at_word, abi::starvation_word - abi::priority_offset_word) >= abi::starvation_limit;
+        load(board_->totals + abi::starvation_word, relaxed, in_device) >= abi::starvation_limit;
     constexpr word urgent = static_cast<word>(priority::high) + 1;
     for (word i = 0; i < abi::priorities; ++i) {
       const word level = bypass ? (i + urgent) % abi::priorities : i;
-      const word first = smaller(shuffle(at_word, level), where_.slots);
-      const word end = smaller(shuffle(at_word, level + 1), where_.slots);
+      const word first = smaller(mine_.second[level], where_.slots);
+      const word end = smaller(mine_.second[level + 1], where_.slots);
       if (first < end && ran_some_of(level, first, end - first)) return pass::ran;
     }
     return pass::quiet;
@@ -153,7 +147,7 @@ class priority_wave {
     bool ran = false;
     if (lane_index() < looks) {
       const uint64_t at = uint64_t{begin} + lane_index();
-      memory_type memory(where_, &mine_, locks_);
+      memory_type memory(where_, &mine_, board_, locks_);
       interpreter<memory_type, block_counters, Handlers> slots(where_, memory, counters_);
       // A handler may write without this memory's knowing.
       memory.begin(true);
@@ -166,6 +160,7 @@ class priority_wave {
   }
 
   const launch& where_;
+  board* board_;
   swap_locks locks_;
   wave_shared& mine_;
   block_counters& counters_;

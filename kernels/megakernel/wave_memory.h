@@ -25,15 +25,33 @@ enum class audience : word {
   host,    ///< a DONE that the host sees says that the results are there
 };
 
-/// What one wave has fetched. The control words that every pass needs, SHUTDOWN and the masks among
-/// them, are as of its last look.
-struct wave_shared {
-  static constexpr word head_words = abi::tenant_quota_word;  // 128 bytes
-  uint4 quads[largest_wave * abi::slot_words / 4];
-  alignas(16) word head[head_words];
-  alignas(16) word asked[4];  ///< of the mailbox: which flush, and whether to leave
+/// The control words that each pass needs: SHUTDOWN and the masks, and the offsets of partitions.
+inline constexpr word head_words = abi::tenant_quota_word;
+inline constexpr word head_line = 32;
+static_assert(head_words == head_line);
+
+/// The notice board, in the device's memory: what the host's memory said when it was looked at
+/// last, and what it will be told. One wave alone goes between the two, since reads of one line of
+/// the host's memory, and additions to it, queue up behind each other, a trip over the bus each.
+struct board {
+  alignas(128) word head[head_line];
+  alignas(128) word offsets[abi::priority_offsets];
+  word flush_asked;             ///< number of the last flush wanted
+  word leave;                   ///< not zero ends the kernel as SHUTDOWN does
+  alignas(128) word last_work;  ///< when work was found last, by a coarse clock
+  word frontier;                ///< the furthest group of slots in which work was found
+  word left;                    ///< waves that have left
+  /// Counters of the control buffer; words below `first_total` stay unused.
+  alignas(128) word totals[abi::control_words];
+  static constexpr word first_total = abi::tenant_fairness_word;
 };
-static_assert(wave_shared::head_words == 32);
+
+/// What one wave has fetched. The control words are as of its last look.
+struct wave_shared {
+  uint4 quads[largest_wave * abi::slot_words / 4];
+  alignas(16) word head[head_line];
+  alignas(16) word second[abi::priority_offsets + 2];  ///< from `board::offsets` on
+};
 
 /// Where quad `q` of slot `of_wave` stands among what was fetched: lanes that read the same quad of
 /// slots in a row meet in no bank.
@@ -71,13 +89,19 @@ struct swap_locks {
 template <audience Audience>
 class wave_memory {
  public:
-  __device__ wave_memory(const launch& where, wave_shared* of_wave, swap_locks locks)
-      : where_(where), shared_(of_wave), locks_(locks) {}
+  /// Without a board the control buffer is where the launch says, counters and all.
+  __device__ wave_memory(const launch& where, wave_shared* of_wave, board* with, swap_locks locks)
+      : where_(where), shared_(of_wave), board_(with), locks_(locks) {}
 
   template <order O, scope S>
   __device__ word load(const word* at, order_tag<O> o, scope_tag<S> s) const {
     const auto from_start = static_cast<uint64_t>(at - where_.control);
-    if (from_start < wave_shared::head_words) return shared_->head[from_start];
+    if (from_start < head_words) return shared_->head[from_start];
+    if constexpr (Audience == audience::host) {
+      if (from_start - abi::priority_offset_word < abi::priority_offsets && board_ != nullptr)
+        return shared_->second[from_start - abi::priority_offset_word];
+      at = there(at);
+    }
     return device::load(at, o, s);
   }
   template <order O, scope S>
@@ -87,13 +111,13 @@ class wave_memory {
     } else {
       wrote_ = true;
     }
-    device::store(at, value, relaxed, s);
+    device::store(there(at), value, relaxed, s);
   }
   template <order O, scope S>
   __device__ word add(word* at, word amount, order_tag<O>, scope_tag<S> s) {
     if constexpr (O == order::release || O == order::acq_rel) release_written();
     wrote_ = true;
-    return device::fetch_add(at, amount, relaxed, s);
+    return device::fetch_add(there(at), amount, relaxed, s);
   }
   template <order O, scope S>
   __device__ bool compare_exchange(word* at, word& expected, word desired, order_tag<O> o,
@@ -138,6 +162,18 @@ class wave_memory {
     }
   }
 
+  /// Where a word is: counters are on the board.
+  template <class Word>
+  __device__ Word* there(Word* at) const {
+    if constexpr (Audience == audience::host) {
+      const auto from_start = static_cast<uint64_t>(at - where_.control);
+      if (from_start - board::first_total < abi::control_words - board::first_total &&
+          board_ != nullptr)
+        return board_->totals + from_start;
+    }
+    return at;
+  }
+
   /// Words that the host stores, too: of the ring and of the IO queue. Quotas are words that any
   /// side may lose a token of.
   __device__ bool host_stores(const word* at) const {
@@ -149,6 +185,7 @@ class wave_memory {
 
   const launch& where_;
   wave_shared* shared_;
+  board* board_;
   swap_locks locks_;
   word chosen_ = 0;
   bool wrote_ = false;
@@ -186,31 +223,35 @@ class block_counters {
     __syncthreads();
   }
 
-  /// Adds everything to the control buffer: claims first, then how they ended, the done count
-  /// last, so that a reader who takes them in the other order never sees more ends than claims. By
-  /// a whole wave that has been told of the counts: its own, or after a barrier its block's.
-  __device__ void flush(const launch& where) {
-    sync_wave();
-    struct {
-      __device__ word add(word* at, word amount, order_tag<order::release> o,
-                          scope_tag<scope::system> s) {
-        return device::fetch_add(at, amount, o, s);
-      }
-    } memory;
-    const auto flush_range = [&](word first, word end) {
-      for (word begin = first; begin < end; begin += wave_size()) {
-        const word at = begin + lane_index();
-        const word found = at < end ? exchange(counts_ + at, 0u, relaxed, in_block) : 0;
-        if (lanes_where(found != 0) == 0) continue;
-        if (found != 0) add_to_counter(memory, where, at, found);
-        sync_wave();
-      }
-    };
-    flush_range(abi::tenant_fairness_word, abi::control_words);
-    flush_range(0, abi::tenant_fairness_word);
+  /// Adds everything to the control words at `totals`: claims first, then how they ended, the done
+  /// count last, so that a reader who takes them in the other order never sees more ends than
+  /// claims. By a whole wave that has been told of the counts: its own, or after a barrier its
+  /// block's. What the counts are of is visible to the host before them.
+  __device__ void flush(word* totals) {
+    flush_range(totals, abi::tenant_fairness_word, abi::control_words);
+    flush_range(totals, 0, abi::tenant_fairness_word);
   }
 
  private:
+  __device__ void flush_range(word* totals, word begin, word end) {
+    sync_wave();
+    device::fence(acq_rel, in_system);
+    launch where;
+    where.control = totals;
+    relaxed_adds memory;
+    for (word first = begin; first < end; first += wave_size()) {
+      const word at = first + lane_index();
+      const word found = at < end ? exchange(counts_ + at, 0u, relaxed, in_block) : 0;
+      if (found != 0) add_to_counter(memory, where, at, found);
+    }
+  }
+  struct relaxed_adds {
+    template <class Order, class Scope>
+    __device__ word add(word* at, word amount, Order, Scope) {
+      return device::fetch_add(at, amount, relaxed, in_device);
+    }
+  };
+
   word* counts_;
 };
 
