@@ -106,7 +106,7 @@ table::way draining_alone(const char* name, const card::stream& stream, const ca
             (void)ring.feed(slots / fed_ring::group_slots, 8, false);
             const auto start = card::clock::now();
             ring.start(gpu.wave_size);
-            for (word i = 0; i < slots; ++i) ring.wait_for(i, 3);
+            ring.wait_for_count(slots);
             const double seconds = card::seconds_since(start);
             ring.stop();
             ring.verify();

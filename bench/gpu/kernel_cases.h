@@ -300,6 +300,14 @@ class fed_ring {
     }
   }
 
+  /// Until the kernel has counted so many DONE.
+  void wait_for_count(word done) {
+    const auto start = card::clock::now();
+    while (get(control_.host() + abi::done_count_word) != done)
+      if (card::seconds_since(start) > 5)
+        card::fail("%u DONE are counted after 5 s", get(control_.host() + abi::done_count_word));
+  }
+
   /// Publishes `groups` groups of 32 slots in ring order by `threads` threads, and waits until all
   /// is DONE. Seconds. `served`: wait for each slot of the lap before to be DONE.
   double feed(std::uint64_t groups, word threads, bool served) {

@@ -73,7 +73,8 @@ class herald {
  public:
   __device__ explicit herald(const persistent_launch& of) : of_(of), begin_(nanoseconds()) {
     acked_ = load(&of.box->flushed, relaxed, in_system);
-    for (word k = 0; k < counts_of_lane; ++k) told_[k] = total(k);
+    for (word k = 0; k < counts_of_lane; ++k)
+      told_[k] = is_told(word_of(k)) ? load(of.where.control + word_of(k), relaxed, in_system) : 0;
   }
 
   __device__ void run(word waves) {
@@ -359,8 +360,8 @@ __global__ void __launch_bounds__(largest_wave)
     put_slots(fetched, mine);
     sync_wave();
     if (life.must_leave()) break;
-    const lane_mask lanes = run_fetched<audience::host, block_counters, Handlers>(
-        of.where, of.on, of.locks, mine, counters, first);
+    const lane_mask lanes = run_fetched<audience::host, Handlers>(of.where, of.on, of.locks, mine,
+                                                                  counters, first, lane_index());
     if (lanes != 0) search.ran(looked, lanes, count(lanes) == looked.pieces * (wave_size() / 4));
     life.count(lanes != 0);
     if (lanes == 0) search.rest(life.quiet());
@@ -397,21 +398,17 @@ __global__ void __launch_bounds__(largest_wave)
   life.leave();
 }
 
-/// Of a one-shot kernel; the persistent forms have blocks of one wave.
-inline constexpr word most_lanes_of_block = 256;
-
 /// The one-shot form, in ring order.
 template <audience Audience, class Handlers>
 __global__ void __launch_bounds__(most_lanes_of_block)
     run_once(MEGAKERNEL_KERNEL_PARAMETER launch where, swap_locks locks) {
-  __shared__ wave_shared of_wave[most_lanes_of_block / smallest_wave];
+  __shared__ block_shared of_block;
   __shared__ word counts[abi::control_words];
   block_counters::clear(counts);
   block_counters counters(counts);
   if (threadIdx.x == 0 && blockIdx.x == 0)
     store(where.control + abi::revision_word, abi::revision, relaxed, in_system);
-  run_ring_once<Audience, block_counters, Handlers>(where, locks,
-                                                    of_wave[threadIdx.x / wave_size()], counters);
+  run_ring_once<Audience, block_counters, Handlers>(where, locks, of_block, counters);
   __syncthreads();
   if (threadIdx.x < wave_size()) counters.flush(where.control);
 }
@@ -440,12 +437,11 @@ __global__ void __launch_bounds__(most_lanes_of_block)
 template <class Handlers>
 __global__ void __launch_bounds__(most_lanes_of_block)
     run_once_counting_at_once(MEGAKERNEL_KERNEL_PARAMETER launch where, swap_locks locks) {
-  __shared__ wave_shared of_wave[most_lanes_of_block / smallest_wave];
+  __shared__ block_shared of_block;
   at_once_counters counters(where);
   if (threadIdx.x == 0 && blockIdx.x == 0)
     store(where.control + abi::revision_word, abi::revision, relaxed, in_system);
-  run_ring_once<audience::nobody, at_once_counters, Handlers>(
-      where, locks, of_wave[threadIdx.x / wave_size()], counters);
+  run_ring_once<audience::nobody, at_once_counters, Handlers>(where, locks, of_block, counters);
 }
 
 }  // namespace megakernel::device

@@ -37,14 +37,17 @@ __device__ inline void ask_for_head(const word* head, arriving& into) {
   if (lane_index() < head_words) into.head = load(head + lane_index(), relaxed, in_system);
 }
 
-/// Waits for it; the other lanes see it after `sync_wave`.
-__device__ inline void put_slots(const arriving& from, wave_shared& into) {
+/// Waits for it; the other lanes see it after `sync_wave`. The wave's first slot is `first` of
+/// those that are fetched.
+template <word Slots>
+__device__ inline void put_slots(const arriving& from, fetched_slots<Slots>& into, word first = 0) {
   const word lane = lane_index();
 #pragma unroll
   for (word k = 0; k < 4; ++k)
-    into.quads[slot_place(k * (wave_size() / 4) + lane / 4, lane % 4)] = from.quad[k];
+    into.quads[slot_place(first + k * (wave_size() / 4) + lane / 4, lane % 4)] = from.quad[k];
 }
-__device__ inline void put_head(const arriving& from, wave_shared& into) {
+template <word Slots>
+__device__ inline void put_head(const arriving& from, fetched_slots<Slots>& into) {
   if (lane_index() < head_words) into.head[lane_index()] = from.head;
 }
 
@@ -56,17 +59,18 @@ __device__ __attribute__((noinline)) bool ran_parked(const launch* where, Memory
          look::ran;
 }
 
-/// One pass of a wave over slots that it has fetched and that no other lane ever claims: lane l has
-/// slot `first + l`. Returns the lanes whose slot was run. Results of all are stored before the
-/// first status is: one fence stands for the wave.
-template <audience Audience, class Counters, class Handlers>
+/// One pass of a wave over slots that were fetched and that no other lane ever claims: the lane has
+/// slot `first + chosen`, `chosen` of those that were fetched. Returns the lanes whose slot was
+/// run. Results of all are stored before the first status is: one fence stands for the wave.
+template <audience Audience, class Handlers, word Slots, class Counters>
 __device__ inline lane_mask run_fetched(const launch& where, board* with, swap_locks locks,
-                                        wave_shared& fetched, Counters& counters, uint64_t first) {
+                                        fetched_slots<Slots>& fetched, Counters& counters,
+                                        uint64_t first, word chosen) {
   using memory_type = wave_memory<Audience>;
   memory_type memory(where, &fetched, with, locks);
   interpreter<memory_type, Counters, Handlers> slots(where, memory, counters);
-  memory.choose(lane_index());
-  const auto index = static_cast<word>(first + lane_index());
+  memory.choose(chosen);
+  const auto index = static_cast<word>(first + chosen);
   const slot_status seen{memory.fetched(abi::status_word)};
   bool ran = false;
   outcome how = outcome::done();
@@ -84,26 +88,48 @@ __device__ inline lane_mask run_fetched(const launch& where, board* with, swap_l
   return lanes_where(ran);
 }
 
-/// The one-shot form: waves take the ring in strides, each looks at its slots once.
+/// Slots of one kind are executed together: other opcodes of the same wave would wait meanwhile.
+__device__ inline word kind_of(word status, word op) {
+  constexpr word last = block_shared::kinds - 1;
+  if (!is_schedulable(slot_status{status})) return last;
+  if (op <= static_cast<word>(opcode::batch_fence)) return op;
+  return op == static_cast<word>(opcode::packed_slot) ? 8 : 9 + op % (last - 9);
+}
+
+/// The one-shot form: blocks take the ring in strides, each looks at its slots once, sorted by
+/// kind.
 template <audience Audience, class Counters, class Handlers>
-__device__ inline void run_ring_once(const launch& where, swap_locks locks, wave_shared& mine,
+__device__ inline void run_ring_once(const launch& where, swap_locks locks, block_shared& mine,
                                      Counters& counters) {
-  const word wave = wave_size();
-  const uint64_t stride = uint64_t{gridDim.x} * blockDim.x;
-  const uint64_t begin = (uint64_t{blockIdx.x} * blockDim.x + threadIdx.x) / wave * wave;
-  for (uint64_t first = begin; first < where.slots; first += stride) {
-    arriving fetched;
-    ask_for_head(where.control, fetched);
-    ask_for_slots<Audience>(where, fetched, first, where.slots, 4);
+  auto& fetched = mine.fetched;
+  const word lane = threadIdx.x;
+  const word first_of_wave = lane - lane_index();
+  if (lane < 2 * block_shared::kinds) mine.of_kind[0][lane] = 0;
+  word turn = 0;
+  for (uint64_t first = uint64_t{blockIdx.x} * blockDim.x; first < where.slots;
+       first += uint64_t{gridDim.x} * blockDim.x, turn ^= 1) {
+    arriving coming;
+    if (first_of_wave == 0) ask_for_head(where.control, coming);
+    ask_for_slots<Audience>(where, coming, first + first_of_wave, where.slots, 4);
+    __syncthreads();  // until all have done with the slots before
+    if (first_of_wave == 0) put_head(coming, fetched);
+    put_slots(coming, fetched, first_of_wave);
     sync_wave();
-    put_head(fetched, mine);
-    put_slots(fetched, mine);
-    sync_wave();
+    const auto* const words = reinterpret_cast<const word*>(&fetched.quads[slot_place(lane, 0)]);
+    const word kind = kind_of(words[abi::status_word], words[abi::opcode_word]);
+    const word rank = fetch_add(&mine.of_kind[turn][kind], 1u, relaxed, in_block);
+    __syncthreads();
+    if (fetched.head[abi::shutdown_word] != 0) return;
+    word before = 0;
+    for (word k = 0; k < block_shared::kinds; ++k) before += k < kind ? mine.of_kind[turn][k] : 0;
+    mine.order[before + rank] = lane;
+    if (lane < block_shared::kinds) mine.of_kind[turn ^ 1][lane] = 0;
     const uint64_t left = where.slots - first;
-    if (lane_index() == 0)
-      counters.count(abi::heartbeat_word, static_cast<word>(left < wave ? left : wave));
-    if (mine.head[abi::shutdown_word] != 0) return;
-    (void)run_fetched<Audience, Counters, Handlers>(where, nullptr, locks, mine, counters, first);
+    if (lane == 0)
+      counters.count(abi::heartbeat_word, static_cast<word>(left < blockDim.x ? left : blockDim.x));
+    __syncthreads();
+    (void)run_fetched<Audience, Handlers>(where, nullptr, locks, fetched, counters, first,
+                                          mine.order[lane]);
   }
 }
 

@@ -46,17 +46,31 @@ struct board {
   static constexpr word first_total = abi::tenant_fairness_word;
 };
 
-/// What one wave has fetched. The control words are as of its last look.
-struct wave_shared {
-  uint4 quads[largest_wave * abi::slot_words / 4];
+/// What the lanes of a wave or of a block have fetched together. The control words are as of their
+/// last look.
+template <word Slots>
+struct fetched_slots {
+  uint4 quads[Slots * abi::slot_words / 4];
   alignas(16) word head[head_line];
   alignas(16) word second[abi::priority_offsets + 2];  ///< from `board::offsets` on
 };
+using wave_shared = fetched_slots<largest_wave>;
 
-/// Where quad `q` of slot `of_wave` stands among what was fetched: lanes that read the same quad of
-/// slots in a row meet in no bank.
-__device__ inline word slot_place(word of_wave, word q) {
-  return of_wave * (abi::slot_words / 4) + (q ^ (of_wave >> 1 & 3));
+/// Of a one-shot kernel; the persistent forms have blocks of one wave.
+inline constexpr word most_lanes_of_block = 256;
+
+/// What the lanes of a block have fetched, and in which order they take it.
+struct block_shared {
+  fetched_slots<most_lanes_of_block> fetched;
+  static constexpr word kinds = 16;
+  word of_kind[2][kinds];  ///< slots of a kind; the turns alternate
+  word order[most_lanes_of_block];
+};
+
+/// Where quad `q` of slot `of_fetched` stands among what was fetched: lanes that read the same quad
+/// of slots in a row meet in no bank.
+__device__ inline word slot_place(word of_fetched, word q) {
+  return of_fetched * (abi::slot_words / 4) + (q ^ (of_fetched >> 1 & 3));
 }
 
 /// Locks in the device's memory, zero at first, for words of the host's memory that lanes contend
@@ -85,21 +99,30 @@ struct swap_locks {
   }
 };
 
-/// Memory for the interpreter, a value for each lane.
+/// Memory for the interpreter, a value for each lane. Whatever scope they are asked to have,
+/// additions and swaps are atomic among the lanes of the device: over the bus there are none with
+/// the host.
 template <audience Audience>
 class wave_memory {
  public:
   /// Without a board the control buffer is where the launch says, counters and all.
-  __device__ wave_memory(const launch& where, wave_shared* of_wave, board* with, swap_locks locks)
-      : where_(where), shared_(of_wave), board_(with), locks_(locks) {}
+  template <word Slots>
+  __device__ wave_memory(const launch& where, fetched_slots<Slots>* fetched, board* with,
+                         swap_locks locks)
+      : where_(where),
+        quads_(fetched->quads),
+        head_(fetched->head),
+        second_(fetched->second),
+        board_(with),
+        locks_(locks) {}
 
   template <order O, scope S>
   __device__ word load(const word* at, order_tag<O> o, scope_tag<S> s) const {
     const auto from_start = static_cast<uint64_t>(at - where_.control);
-    if (from_start < head_words) return shared_->head[from_start];
+    if (from_start < head_words) return head_[from_start];
     if constexpr (Audience == audience::host) {
       if (from_start - abi::priority_offset_word < abi::priority_offsets && board_ != nullptr)
-        return shared_->second[from_start - abi::priority_offset_word];
+        return second_[from_start - abi::priority_offset_word];
       at = there(at);
     }
     return device::load(at, o, s);
@@ -114,19 +137,19 @@ class wave_memory {
     device::store(there(at), value, relaxed, s);
   }
   template <order O, scope S>
-  __device__ word add(word* at, word amount, order_tag<O>, scope_tag<S> s) {
+  __device__ word add(word* at, word amount, order_tag<O>, scope_tag<S>) {
     if constexpr (O == order::release || O == order::acq_rel) release_written();
     wrote_ = true;
-    return device::fetch_add(there(at), amount, relaxed, s);
+    return device::fetch_add(there(at), amount, relaxed, in_device);
   }
   template <order O, scope S>
   __device__ bool compare_exchange(word* at, word& expected, word desired, order_tag<O> o,
-                                   scope_tag<S> s) {
+                                   scope_tag<S>) {
     wrote_ = true;
     if constexpr (Audience == audience::host) {
       if (locks_.words != nullptr && host_stores(at)) return locks_.swap(at, expected, desired);
     }
-    return device::compare_exchange(at, expected, desired, o, s);
+    return device::compare_exchange(at, expected, desired, o, in_device);
   }
   template <order O, scope S>
   __device__ void fence(order_tag<O> o, scope_tag<S> s) const {
@@ -134,15 +157,14 @@ class wave_memory {
   }
 
   /// The lane's slot among those that were fetched: what `read_body` copies.
-  __device__ void choose(word of_wave) { chosen_ = of_wave; }
+  __device__ void choose(word of_fetched) { chosen_ = of_fetched; }
   __device__ word fetched(word of_slot) const {
-    return reinterpret_cast<const word*>(
-        &shared_->quads[slot_place(chosen_, of_slot / 4)])[of_slot % 4];
+    return reinterpret_cast<const word*>(&quads_[slot_place(chosen_, of_slot / 4)])[of_slot % 4];
   }
   __device__ void read_body(const word*, word (&body)[abi::slot_words]) const {
 #pragma unroll
     for (word q = 0; q < abi::slot_words / 4; ++q) {
-      const uint4 four = shared_->quads[slot_place(chosen_, q)];
+      const uint4 four = quads_[slot_place(chosen_, q)];
       body[4 * q] = four.x;
       body[4 * q + 1] = four.y;
       body[4 * q + 2] = four.z;
@@ -184,7 +206,9 @@ class wave_memory {
   }
 
   const launch& where_;
-  wave_shared* shared_;
+  const uint4* quads_;
+  const word* head_;
+  const word* second_;
   board* board_;
   swap_locks locks_;
   word chosen_ = 0;

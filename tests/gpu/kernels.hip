@@ -304,11 +304,8 @@ void put(word* at, word value) { __atomic_store_n(at, value, __ATOMIC_RELEASE); 
 class running_kernel {
  public:
   running_kernel(word slots, bool by_priority, uint32_t lanes, uint64_t quantum)
-      : slots_(slots), memory_(slots * 16 + control_words + 64 + 2 * slots + 64) {
-    std::size_t space = memory_.size() * sizeof(word);
-    void* base = memory_.data();
-    std::align(64, space - 64, base, space);
-    word* const words = static_cast<word*>(base);
+      : slots_(slots), memory_(pages_for(slots)) {
+    word* const words = memory_.get();
     where_.ring = words;
     where_.slots = slots;
     where_.control = words + slots * 16;
@@ -382,7 +379,19 @@ class running_kernel {
  private:
   const gpu::interface* api_ = gpu::detail::interface_of<opcodes>(gpu::interface_version);
   word slots_;
-  std::vector<word> memory_;
+  struct freed {
+    void operator()(word* words) const { std::free(words); }
+  };
+  /// Whole pages: what shares a page with them would be pinned, too.
+  static word* pages_for(word slots) {
+    const std::size_t bytes =
+        (std::size_t{slots} * 18 + control_words + 128) * sizeof(word) / 4096 * 4096 + 4096;
+    void* const pages = std::aligned_alloc(4096, bytes);
+    if (pages == nullptr) card::fail("no memory");
+    std::memset(pages, 0, bytes);
+    return static_cast<word*>(pages);
+  }
+  std::unique_ptr<word, freed> memory_;
   launch where_{};
   gpu::kernel* kernel_ = nullptr;
   uint32_t lanes_ = 0;
