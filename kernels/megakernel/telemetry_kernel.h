@@ -80,8 +80,9 @@ __device__ __attribute__((noinline)) inline void count_odd_slot(ring_counts* tot
 /// Counts the slots, in resident blocks; `finish_scan` follows it on the same stream. Slots that
 /// are written meanwhile are counted as they were seen.
 template <word Unroll>
-__global__ void scan_ring(const abi::slot* ring, word slots, ring_counts* total, uint64_t* sketches,
-                          sketch_shape shape) {
+__global__ void __launch_bounds__(1024)
+    scan_ring(const abi::slot* ring, word slots, ring_counts* total, uint64_t* sketches,
+              sketch_shape shape) {
   constexpr word known = ring_counts::known;
   constexpr word places = 8 * known * known;
   __shared__ word joint[places];
