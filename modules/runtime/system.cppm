@@ -66,7 +66,8 @@ class runtime {
   [[nodiscard]] const class watchdog& watchdog() const noexcept;
 
   /// Accepts nothing more and waits until nothing is owed. Error: `deadline_passed`, with the first
-  /// slot that is owed; the kernel runs on, and `drain` may be called again. Error: `device_failed`.
+  /// slot that is owed; the kernel runs on, and `drain` may be called again. Error:
+  /// `device_failed`.
   [[nodiscard]] result<account> drain(deadline until) noexcept;
 
   /// Accepts nothing more, sets SHUTDOWN and waits until every lane has left, whatever is owed:
