@@ -49,6 +49,36 @@ struct unattended {
 
 mk::runtime some_runtime() { return mk::runtime::make({.layout = {.slots = 8}}).value(); }
 
+/// A GPU component that refuses, or loses its device: what no test can ask of a real one.
+/// What the device answers, from the start and once it runs.
+template <mk::gpu::answer Start, mk::gpu::answer Running>
+constexpr mk::gpu::interface fake_gpu{
+    .version = mk::gpu::interface_version,
+    .look = [](mk::gpu::card* found, mk::gpu::reason*) -> mk::gpu::answer {
+      *found = {};
+      return mk::gpu::answer::yes;
+    },
+    .start = [](const mk::gpu::request* wanted, mk::gpu::kernel** started, std::uint32_t* lanes,
+                mk::gpu::reason* why) -> mk::gpu::answer {
+      *started = nullptr;
+      *lanes = 96;
+      why->number = 719;
+      // Never looked into: the calls below are all that knows it.
+      if (Start == mk::gpu::answer::yes)
+        *started = reinterpret_cast<mk::gpu::kernel*>(wanted->where.control);
+      return Start;
+    },
+    .running = [](mk::gpu::kernel*, std::uint32_t* lanes, mk::gpu::reason* why) -> mk::gpu::answer {
+      *lanes = 0;
+      why->number = 700;
+      return Running;
+    },
+    .ask_flush = [](mk::gpu::kernel*) -> std::uint32_t { return 1; },
+    .flushed = [](mk::gpu::kernel*, std::uint32_t) { return false; },
+    .leave = [](mk::gpu::kernel*) {},
+    .close = [](mk::gpu::kernel*) {},
+};
+
 /// Lanes of which it is only known how many there are; none ever reports.
 class silent_lanes final : public mk::kernel_target {
  public:
@@ -205,6 +235,28 @@ std::vector<provoker> lane_provokers() {
          auto target = mk::cpu_workers::make({.workers = 5}).value();
          const no_more_threads limit;
          return of(kernel.launch(std::move(target), soon()));
+       }},
+      {{device_failed, buffer::none, 0, 719, 0},
+       [] {
+         auto kernel = some_runtime();
+         const auto& calls = fake_gpu<mk::gpu::answer::failed, mk::gpu::answer::yes>;
+         return of(kernel.launch(mk::gpu_target::make(calls, {}).value(), soon()));
+       }},
+      // Lost after its launch.
+      {{device_failed, buffer::none, 0, 700, 0},
+       [] {
+         unattended ring(8);
+         mk::doorbell bell;
+         const auto& calls = fake_gpu<mk::gpu::answer::yes, mk::gpu::answer::failed>;
+         const auto target = mk::gpu_target::make(calls, {}).value();
+         target->launch(ring.buffers.where(), bell).value();
+         return of(target->check());
+       }},
+      {{device_lanes_refused, buffer::none, 0, 128, 96},
+       [] {
+         auto kernel = some_runtime();
+         const auto& calls = fake_gpu<mk::gpu::answer::too_many_lanes, mk::gpu::answer::yes>;
+         return of(kernel.launch(mk::gpu_target::make(calls, {.lanes = 128}).value(), soon()));
        }},
       // The one that serves the pump.
       {{lanes_refused, buffer::none, 0, 1, 0},

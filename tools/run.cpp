@@ -104,10 +104,9 @@ std::expected<void, std::string> live_run::start_threads() {
   threads_.reserve(profile_.producers);
   prepare(kernel_.buffers(), profile_.seed);
   refill();
-  auto workers =
-      make_workers({.workers = profile_.workers, .order = profile_.order, .spin = profile_.spin});
-  if (!workers) return refused(workers.error());
-  if (auto launched = kernel_.launch(std::move(*workers), deadline::in(10s)); !launched)
+  auto lanes = make_target(profile_);
+  if (!lanes) return std::unexpected(lanes.error());
+  if (auto launched = kernel_.launch(std::move(*lanes), deadline::in(10s)); !launched)
     return refused(launched.error());
   // A first look, so that the next has something to compare with.
   if (auto looked = kernel_.look(windows_, deadline::in(20ms)); !looked)

@@ -315,9 +315,23 @@ void settle(run_options& options) {
         profile.duration ? std::min<std::chrono::nanoseconds>(*profile.duration / 3, 10s) : 1s;
     profile.patience = 500ms;
   }
-  const std::uint32_t cores = std::thread::hardware_concurrency();
-  profile.workers =
-      options.workers.value_or(cores > profile.producers ? cores - profile.producers : 1);
+  profile.on_gpu =
+      options.target == "gpu" ||
+      (options.target == "auto" && megakernel::gpu_component::find(gpu_component_name).has_value());
+  if (profile.on_gpu) {
+    // A lane a slot, as far as the bus brings that many at once.
+    constexpr std::uint32_t usual_lanes = 1024;
+    profile.workers = options.workers.value_or(std::min(usual_lanes, profile.slots));
+  } else {
+    const std::uint32_t cores = std::thread::hardware_concurrency();
+    profile.workers =
+        options.workers.value_or(cores > profile.producers ? cores - profile.producers : 1);
+    if (profile.workers > 1024) refuse("--workers: Threads can be 1 to 1024.");
+  }
+  // A handler that does not return needs a thread to hang in.
+  const bool needs_thread =
+      profile.inject == injection::stall || profile.inject == injection::dead;
+  if (profile.on_gpu && needs_thread) refuse("--inject " + options.inject + " needs --target cpu.");
   if (const auto why = impossible(profile)) refuse(*why);
 }
 
@@ -367,13 +381,15 @@ void add_run(CLI::App& app, int& exit_code) {
   using u32 = std::uint32_t;
   using u64 = std::uint64_t;
   constexpr double year = 31'536'000;
-  command.add_option("--target", options->target, "Where lanes run: threads of this machine")
-      ->check(CLI::IsMember({"cpu"}))
-      ->type_name("cpu")
+  command
+      .add_option("--target", options->target,
+                  "Where lanes run: threads of this machine, a GPU, or a GPU where there is one")
+      ->check(CLI::IsMember({"cpu", "gpu", "auto"}))
+      ->type_name("cpu|gpu|auto")
       ->capture_default_str()
       ->group("Kernel");
-  number("--workers", options->workers, u32{1}, u32{1024},
-         "Worker threads [the cores that producers leave, at least 1]", "Kernel");
+  number("--workers", options->workers, u32{1}, u32{1'048'576},
+         "Lanes: threads [the cores that producers leave, at least 1], of a GPU [1024]", "Kernel");
   number("--slots", profile.slots, u32{1}, u32{1'048'576}, "Slots of the ring [1024]", "Kernel");
   command
       .add_option("--form", options->form,

@@ -1,5 +1,6 @@
 module;
 #include "numbers.h"
+#include "run_handlers.h"
 
 #include <fmt/format.h>
 #include <megakernel/forms.h>
@@ -26,46 +27,10 @@ namespace {
 
 namespace at = work_places;
 
-constexpr word sum_of(const word* block) noexcept {
-  word a = 1;
-  word b = 0;
-  for (std::uint64_t i = 0; i < at::block_words; ++i) b += a += block[i];
-  return a ^ (b << 16 | b >> 16);
-}
-
-/// Sums up block `block` of the arena and stores that in its word.
-template <class Context>
-device::outcome sum_up(word block, Context& context) {
-  constexpr fault_code no_such_block{100};
-  const auto words =
-      context.template arena<const word>(std::uint64_t{block} * at::block_bytes, at::block_words);
-  if (!words || !context.store_result(at::sums + block, sum_of(words.data)))
-    return device::outcome::fault(no_such_block);
-  return device::outcome::done();
-}
-
-struct checksum {
-  static constexpr opcode op = checksum_opcode;
-  struct arguments {
-    word block;
-  };
-  template <class Context>
-  device::outcome operator()(const arguments& a, Context& context) const {
-    return sum_up(a.block, context);
-  }
-};
-
-/// The same for an entry of a window, whose first two arguments are its ticket and class.
-struct checksum_in_window {
-  static constexpr opcode op = window_opcode;
-  struct arguments {
-    word ticket, tag, block;
-  };
-  template <class Context>
-  device::outcome operator()(const arguments& a, Context& context) const {
-    return sum_up(a.block, context);
-  }
-};
+using run_handlers::sum_of;
+static_assert(run_handlers::first_sum == at::sums && run_handlers::block_words == at::block_words);
+static_assert(run_handlers::checksum::op == checksum_opcode &&
+              run_handlers::checksum_in_window::op == window_opcode);
 
 /// Looks at the gate every millisecond.
 struct hang {
@@ -443,8 +408,23 @@ result_check check_results(std::span<const std::byte> control,
   return found;
 }
 
-result<std::unique_ptr<cpu_workers>> make_workers(const worker_options& options) {
-  return cpu_workers::make<device::handlers<checksum, checksum_in_window, hang>>(options);
+std::expected<std::unique_ptr<kernel_target>, std::string> make_target(const run_profile& profile) {
+  const auto sentence = [](const error& e) {
+    return std::unexpected(std::string(e.message().text()));
+  };
+  if (profile.on_gpu) {
+    const auto component = gpu_component::find(gpu_component_name);
+    if (!component) return std::unexpected(component.error());
+    auto made =
+        gpu_target::make(component->calls(), {.lanes = profile.workers, .order = profile.order});
+    if (!made) return sentence(made.error());
+    return std::move(*made);
+  }
+  using run_handlers::checksum, run_handlers::checksum_in_window;
+  auto made = cpu_workers::make<device::handlers<checksum, checksum_in_window, hang>>(
+      {.workers = profile.workers, .order = profile.order, .spin = profile.spin});
+  if (!made) return sentence(made.error());
+  return std::move(*made);
 }
 
 }  // namespace megakernel::tool

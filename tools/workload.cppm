@@ -77,7 +77,8 @@ enum class injection : std::uint8_t {
 inline constexpr std::size_t injections = 9;
 
 struct run_profile {
-  std::uint32_t workers = 1;
+  bool on_gpu = false;        ///< lanes of a GPU; else threads of this machine
+  std::uint32_t workers = 1;  ///< lanes
   std::uint32_t producers = 1;
   std::uint32_t slots = 1024;
   std::uint32_t tenants = 4;
@@ -212,7 +213,11 @@ struct result_check {
 [[nodiscard]] result_check check_results(std::span<const std::byte> control,
                                          std::span<const std::byte> arena) noexcept;
 
-/// Workers that know the opcodes above. Errors: those of `cpu_workers::make`.
-[[nodiscard]] result<std::unique_ptr<cpu_workers>> make_workers(const worker_options& options);
+/// The component with the kernels that know the opcodes above.
+inline constexpr std::string_view gpu_component_name = "megakernel_run_gpu";
+
+/// Lanes that know the opcodes above, where the profile wants them. The error is a sentence.
+[[nodiscard]] std::expected<std::unique_ptr<kernel_target>, std::string> make_target(
+    const run_profile& profile);
 
 }  // namespace megakernel::tool

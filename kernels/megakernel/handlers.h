@@ -138,7 +138,7 @@ MEGAKERNEL_HOST_DEVICE Arguments arguments_from(const word* words) {
 template <class... Handlers>
 constexpr bool opcodes_differ() {
   constexpr opcode all[] = {Handlers::op..., opcode::nop};
-  for (unsigned i = 0; i < sizeof...(Handlers); ++i) {
+  for (unsigned i = 1; i < sizeof...(Handlers) + 1; ++i) {
     for (unsigned j = 0; j < i; ++j) {
       if (all[i] == all[j]) return false;
     }

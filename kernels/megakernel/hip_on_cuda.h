@@ -41,6 +41,10 @@
 #define hipHostMallocCoherent 0u  // pinned memory always is
 #define hipHostMallocMapped cudaHostAllocMapped
 #define hipHostMallocPortable cudaHostAllocPortable
+#define hipHostRegister cudaHostRegister
+#define hipHostRegisterMapped cudaHostRegisterMapped
+#define hipHostRegisterPortable cudaHostRegisterPortable
+#define hipHostUnregister cudaHostUnregister
 #define hipMalloc cudaMalloc
 #define hipMemcpyAsync cudaMemcpyAsync
 #define hipMemcpyDeviceToDevice cudaMemcpyDeviceToDevice

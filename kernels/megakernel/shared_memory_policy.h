@@ -39,7 +39,12 @@ class shared_memory_policy {
   template <order O, scope S>
   MEGAKERNEL_HOST_DEVICE word add(word* at, word amount, order_tag<O> o, scope_tag<S> s) const {
 #if MEGAKERNEL_ON_DEVICE
-    return device::fetch_add(at, amount, o, s);
+    // Atomic among the device's lanes: over the bus nothing is with the host.
+    if constexpr (O == order::release || O == order::acq_rel) device::fence(release, s);
+    const word before = device::fetch_add(at, amount, relaxed, in_device);
+    if constexpr (O == order::acquire || O == order::acq_rel) device::fence(acquire, s);
+    (void)o, (void)s;
+    return before;
 #else
     (void)o, (void)s;
     return __atomic_fetch_add(at, amount, native(O));
@@ -49,7 +54,11 @@ class shared_memory_policy {
   MEGAKERNEL_HOST_DEVICE bool compare_exchange(word* at, word& expected, word desired,
                                                order_tag<O> o, scope_tag<S> s) const {
 #if MEGAKERNEL_ON_DEVICE
-    return device::compare_exchange(at, expected, desired, o, s);
+    if constexpr (O == order::release || O == order::acq_rel) device::fence(release, s);
+    const bool swapped = device::compare_exchange(at, expected, desired, relaxed, in_device);
+    if constexpr (O == order::acquire || O == order::acq_rel) device::fence(acquire, s);
+    (void)o, (void)s;
+    return swapped;
 #else
     (void)o, (void)s;
     return __atomic_compare_exchange_n(at, &expected, desired, false, native(O), __ATOMIC_RELAXED);

@@ -332,6 +332,15 @@ constexpr description describe(error_code code) noexcept {
       return {"arena_out_of_range",
               "{found} bytes of resource {index} do not fit where they should go in an arena of "
               "{bound} bytes. Make the arena larger, or place the resource lower."};
+    case device_failed:
+      return {"device_failed",
+              "The GPU refused a call or was lost; its runtime's error number is {found}. What it "
+              "had not finished is not run. Make a new runtime, on another target if it fails "
+              "again."};
+    case device_lanes_refused:
+      return {"device_lanes_refused",
+              "{found} lanes were asked for, but the GPU has no more than {bound} at once. Use "
+              "fewer."};
   }
   return {"unknown_error", "An error without a code was reported. Please report how you got it."};
 }

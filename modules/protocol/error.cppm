@@ -84,10 +84,13 @@ enum class error_code : std::uint16_t {
   resource_repeated,
   resource_unreadable,
   arena_out_of_range,
+  device_failed,
+  device_lanes_refused,
 };
 
 /// How many codes there are; they are 1..error_codes.
-inline constexpr std::size_t error_codes = static_cast<std::size_t>(error_code::arena_out_of_range);
+inline constexpr std::size_t error_codes =
+    static_cast<std::size_t>(error_code::device_lanes_refused);
 
 /// The buffer an error is about.
 enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue, sketch };

@@ -137,6 +137,7 @@ result<void> runtime::launch(std::unique_ptr<kernel_target> target, deadline unt
   while (s.control(abi::workers_alive_word, std::memory_order_acquire) == 0 &&
          s.control(abi::heartbeat_word, std::memory_order_acquire) == 0 &&
          s.target->running() != 0) {
+    if (auto reports = s.target->check(); !reports) return reports;
     if (until.passed()) {
       return std::unexpected(error{.code = error_code::deadline_passed,
                                    .buffer = buffer::control,
@@ -171,6 +172,9 @@ result<account> runtime::drain(deadline until) noexcept {
   std::uint32_t finished = 0;
   while (const auto owed = s.first_owed(finished)) {
     finished = *owed;
+    if (s.target != nullptr) {
+      if (auto reports = s.target->check(); !reports) return std::unexpected(reports.error());
+    }
     if (until.passed()) {
       std::atomic_ref<word> status(s.buffers.where().ring[std::size_t{*owed} * abi::slot_words]);
       return std::unexpected(error{.code = error_code::deadline_passed,

@@ -49,7 +49,7 @@ class runtime {
 
   /// Starts the lanes and a thread that serves the pump, when it has resources; returns when a lane
   /// reports itself alive. Errors: `already_launched`, `lanes_refused`, `deadline_passed`,
-  /// `out_of_memory`.
+  /// `out_of_memory`, and those of the target.
   [[nodiscard]] result<void> launch(std::unique_ptr<kernel_target> target, deadline until) noexcept;
 
   [[nodiscard]] work_feed& feed() noexcept;
@@ -66,7 +66,8 @@ class runtime {
   [[nodiscard]] const class watchdog& watchdog() const noexcept;
 
   /// Accepts nothing more and waits until nothing is owed. Error: `deadline_passed`, with the first
-  /// slot that is owed; the kernel runs on, and `drain` may be called again.
+  /// slot that is owed; the kernel runs on, and `drain` may be called again. Error:
+  /// `device_failed`.
   [[nodiscard]] result<account> drain(deadline until) noexcept;
 
   /// Accepts nothing more, sets SHUTDOWN and waits until every lane has left, whatever is owed:

@@ -32,6 +32,9 @@ class kernel_target {
 
   /// Lanes that have not left.
   [[nodiscard]] virtual std::uint32_t running() const noexcept = 0;
+
+  /// Whether lanes could still report, where a device can be lost. Error: `device_failed`.
+  [[nodiscard]] virtual result<void> check() const noexcept { return {}; }
 };
 
 }  // namespace megakernel

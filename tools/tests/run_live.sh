@@ -205,13 +205,23 @@ case_run_usage() {
   local option
   for option in '--workers 0' '--workers 1025' '--producers 0' '--slots 0' '--slots 1048577' \
     '--tenants 0' '--tenants 30' '--duration 0' '--duration -1' '--duration nan' '--duration inf' \
-    '--count 0' '--rate 0' '--rate 1e10' '--seed -1' '--seed x' '--format csv' '--target gpu' \
+    '--count 0' '--rate 0' '--rate 1e10' '--seed -1' '--seed x' '--format csv' '--target tpu' \
     '--form heap' '--quotas -1' '--top 0' '--drain-timeout 0' '--mix ,' '--priorities ='; do
     # shellcheck disable=SC2086
     expect 2 -- "$megakernel" run $option
     [ ! -s "$work/out" ] || fail "stdout with $option"
   done
   expect 0 -- "$megakernel" run --help
+}
+case_run_without_gpu() { # or without its component
+  export CUDA_VISIBLE_DEVICES=-1 HIP_VISIBLE_DEVICES=-1 ROCR_VISIBLE_DEVICES=-1
+  expect 1 'There is no GPU' -- "${short[@]}" --target gpu
+  expect 0 -- "${short[@]}" --target auto
+  shown 'worker'
+  export MEGAKERNEL_GPU_PATH=$work
+  expect 1 'There is no GPU component' -- "${short[@]}" --target gpu
+  echo nonsense >"$work/libmegakernel_run_gpu.cuda.so"
+  expect 1 'There is no GPU to run on \(libmegakernel_run_gpu.cuda.so: ' -- "${short[@]}" --target gpu
 }
 
 run_case

@@ -1,0 +1,69 @@
+// What the runtime asks of a component that knows a GPU: a shared object with one function, so that
+// the library itself needs no GPU toolkit. Everything here is plain data of a fixed layout; library
+// and component are built from one version of this header, and say so to each other.
+#pragma once
+
+#include <megakernel/handlers.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace megakernel::gpu {
+
+/// Changes with every change of what follows, `device::launch` included.
+inline constexpr uint32_t interface_version = 1;
+
+enum class answer : uint32_t {
+  yes = 0,
+  no_gpu,          ///< none is there or none is visible
+  no_memory,       ///< of the host or of the device
+  too_many_lanes,  ///< more than the device has at once
+  failed,          ///< a call of the GPU's runtime was refused, or the device is lost
+};
+
+/// Why not, for people, and the number that the GPU's runtime has for it.
+struct reason {
+  int32_t number;
+  char sentence[252];
+};
+
+struct card {
+  char name[256];
+  uint32_t processors;
+  uint32_t wave_size;
+};
+
+struct request {
+  device::launch where;  ///< in addresses of the host; in place until the kernel is closed
+  uint64_t quantum;  ///< nanoseconds after which the kernel leaves and is started anew; 0: never
+  uint32_t lanes;    ///< rounded up to whole waves; 0: as many as the form is best with
+  uint32_t by_priority;  ///< not zero: the priority form
+  uint32_t one_shot;     ///< not zero: each slot is looked at once
+};
+
+struct kernel;  ///< one that was started
+
+struct interface {
+  uint32_t version;
+  /// Whether there is a GPU, and which.
+  answer (*look)(card* found, reason* why);
+  /// Starts a kernel; `lanes` is how many it has, or with `too_many_lanes` how many there could be.
+  answer (*start)(const request* wanted, kernel** started, uint32_t* lanes, reason* why);
+  /// Lanes that have not left; starts the next quantum where that is due. `failed`: the kernel will
+  /// never report again. Any thread.
+  answer (*running)(kernel* of, uint32_t* lanes, reason* why);
+  /// Asks every wave to add up its counts; the number to look for. Any thread.
+  uint32_t (*ask_flush)(kernel* of);
+  /// Whether all have done so since.
+  bool (*flushed)(kernel* of, uint32_t number);
+  /// Ends the kernel as SHUTDOWN would.
+  void (*leave)(kernel* of);
+  /// Gives everything back. Only where `running` says that nobody is, or fails.
+  void (*close)(kernel* of);
+};
+
+/// The function's name, and its type: null for a version that the component does not have.
+inline constexpr const char* entry_point = "megakernel_gpu_interface";
+using entry = const interface* (*)(uint32_t version);
+
+}  // namespace megakernel::gpu

@@ -1,0 +1,197 @@
+module;
+#include <dlfcn.h>
+#include <megakernel/forms.h>
+#include <megakernel/gpu_component.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <expected>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+module megakernel.runtime;
+import megakernel.protocol;
+
+namespace megakernel {
+namespace {
+
+/// The directory of the running program, or nothing.
+std::string program_directory() {
+  std::array<char, 4096> path;
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (size <= 0 || static_cast<std::size_t>(size) >= path.size()) return {};
+  const std::string_view all(path.data(), static_cast<std::size_t>(size));
+  return std::string(all.substr(0, all.rfind('/')));
+}
+
+/// Where to look for a file: directories with a slash behind, or nothing for the system's choice.
+std::vector<std::string> places() {
+  if (const char* const given = std::getenv("MEGAKERNEL_GPU_PATH");
+      given != nullptr && *given != '\0')
+    return {std::string(given) + "/"};
+  std::vector<std::string> all;
+  if (const std::string beside = program_directory(); !beside.empty()) {
+    all.push_back(beside + "/");
+    all.push_back(beside + "/../" MEGAKERNEL_LIBRARY_DIRECTORY "/");
+  }
+  all.emplace_back();
+  return all;
+}
+
+error failed(const gpu::reason& why) noexcept {
+  return {.code = error_code::device_failed, .found = static_cast<std::uint32_t>(why.number)};
+}
+
+}  // namespace
+
+std::expected<gpu_component, std::string> gpu_component::find(std::string_view name) {
+  std::string refusals;
+  const auto note = [&](const std::string& file, std::string_view why) {
+    refusals += refusals.empty() ? "" : "; ";
+    refusals += file;
+    refusals += ": ";
+    refusals += why;
+  };
+  bool missing = true;
+  for (const std::string_view toolkit : {"cuda", "amd"}) {
+    const std::string file = "lib" + std::string(name) + "." + std::string(toolkit) + ".so";
+    for (const std::string& place : places()) {
+      const std::string path = place + file;
+      if (!place.empty() && ::access(path.c_str(), F_OK) != 0) continue;
+      void* const loaded = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+      if (loaded == nullptr) {
+        const char* const why = ::dlerror();
+        if (!place.empty()) {
+          note(file, why == nullptr ? "it cannot be loaded" : why);
+          missing = false;
+        }
+        continue;
+      }
+      missing = false;
+      const auto entry = reinterpret_cast<gpu::entry>(::dlsym(loaded, gpu::entry_point));
+      const gpu::interface* const calls =
+          entry == nullptr ? nullptr : entry(gpu::interface_version);
+      if (calls == nullptr) {
+        note(file, "it was built for another version of the library");
+        break;
+      }
+      gpu::card card{};
+      gpu::reason why{};
+      if (calls->look(&card, &why) != gpu::answer::yes) {
+        note(file, why.sentence);
+        break;
+      }
+      gpu_component found;
+      found.calls_ = calls;
+      found.card_ = card.name;
+      found.wave_size_ = card.wave_size;
+      return found;
+    }
+  }
+  if (missing)
+    return std::unexpected("There is no GPU component: neither lib" + std::string(name) +
+                           ".cuda.so nor .amd.so was found. Build with a GPU toolkit, or name its "
+                           "directory in MEGAKERNEL_GPU_PATH.");
+  return std::unexpected("There is no GPU to run on (" + refusals + ").");
+}
+
+result<std::unique_ptr<gpu_target>> gpu_target::make(const gpu::interface& calls,
+                                                     const gpu_options& options) noexcept {
+  std::unique_ptr<gpu_target> made(new (std::nothrow) gpu_target(calls, options));
+  if (made == nullptr) {
+    return std::unexpected(
+        error{.code = error_code::out_of_memory, .found = 1, .bound = sizeof(gpu_target)});
+  }
+  return made;
+}
+
+gpu_target::~gpu_target() {
+  keeping_.store(false, std::memory_order_relaxed);
+  if (keeper_.joinable()) keeper_.join();
+  if (kernel_ == nullptr) return;
+  if (running() != 0) calls_.leave(kernel_);
+  const auto until = deadline::in(std::chrono::seconds(2));
+  backoff wait;
+  while (running() != 0) {
+    if (until.passed()) return;  // a handler that does not return still uses the memory
+    wait.pause();
+  }
+  calls_.close(kernel_);
+}
+
+result<void> gpu_target::launch(const device::launch& where, doorbell&) noexcept {
+  if (kernel_ != nullptr) return std::unexpected(error{.code = error_code::already_launched});
+  const gpu::request wanted{
+      .where = where,
+      .quantum = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options_.quantum.count())),
+      .lanes = options_.lanes,
+      .by_priority = options_.order == schedule::by_priority,
+      .one_shot = options_.one_shot};
+  std::uint32_t lanes = 0;
+  gpu::reason why{};
+  switch (calls_.start(&wanted, &kernel_, &lanes, &why)) {
+    case gpu::answer::yes:
+      break;
+    case gpu::answer::no_memory:
+      return std::unexpected(
+          error{.code = error_code::out_of_memory, .found = where.slots, .bound = abi::slot_bytes});
+    case gpu::answer::too_many_lanes:
+      return std::unexpected(
+          error{.code = error_code::device_lanes_refused, .found = options_.lanes, .bound = lanes});
+    case gpu::answer::no_gpu:
+    case gpu::answer::failed:
+      return std::unexpected(failed(why));
+  }
+  if (wanted.quantum == 0 || options_.one_shot) return {};
+  keeping_.store(true, std::memory_order_relaxed);
+  try {
+    keeper_ = std::thread([this]() noexcept {
+      while (keeping_.load(std::memory_order_relaxed)) {
+        (void)running();
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+      }
+    });
+  } catch (const std::exception&) {
+    // Whoever asks how many lanes run starts the next quantum, too, only later.
+    keeping_.store(false, std::memory_order_relaxed);
+  }
+  return {};
+}
+
+bool gpu_target::flush(deadline until) noexcept {
+  if (kernel_ == nullptr) return true;
+  const std::uint32_t number = calls_.ask_flush(kernel_);
+  backoff wait;
+  while (!calls_.flushed(kernel_, number)) {
+    if (running() == 0) return check().has_value();
+    if (until.passed()) return false;
+    wait.pause();
+  }
+  return true;
+}
+
+std::uint32_t gpu_target::running() const noexcept {
+  if (kernel_ == nullptr) return 0;
+  std::uint32_t lanes = 0;
+  gpu::reason why{};
+  return calls_.running(kernel_, &lanes, &why) == gpu::answer::yes ? lanes : 0;
+}
+
+result<void> gpu_target::check() const noexcept {
+  if (kernel_ == nullptr) return {};
+  std::uint32_t lanes = 0;
+  gpu::reason why{};
+  if (calls_.running(kernel_, &lanes, &why) == gpu::answer::yes) return {};
+  return std::unexpected(failed(why));
+}
+
+}  // namespace megakernel

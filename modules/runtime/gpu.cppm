@@ -1,0 +1,94 @@
+module;
+#include <megakernel/forms.h>
+#include <megakernel/gpu_component.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+export module megakernel.runtime:gpu;
+import megakernel.protocol;
+import :deadline;
+import :feed;
+import :kernel;
+import :target;
+
+/// What library and component say to each other; see kernels/megakernel/gpu_component.h.
+export namespace megakernel::gpu {
+using gpu::answer;
+using gpu::card;
+using gpu::interface;
+using gpu::interface_version;
+using gpu::kernel;
+using gpu::reason;
+using gpu::request;
+}  // namespace megakernel::gpu
+
+export namespace megakernel {
+
+/// A shared object that knows a GPU, and the handlers it was compiled with. The library itself
+/// needs no GPU toolkit. A component that was loaded stays loaded.
+class gpu_component {
+ public:
+  /// Loads `lib<name>.cuda.so` or `lib<name>.amd.so`, whichever finds a GPU: from the directory
+  /// that the environment variable MEGAKERNEL_GPU_PATH names; without it from beside the program,
+  /// from the library directory beside the program's, and from where the system looks. The error is
+  /// a sentence: what was tried, and why it was not that.
+  [[nodiscard]] static std::expected<gpu_component, std::string> find(
+      std::string_view name = "megakernel_gpu");
+
+  [[nodiscard]] const gpu::interface& calls() const noexcept { return *calls_; }
+  [[nodiscard]] std::string_view card() const noexcept { return card_; }
+  /// Lanes that work in step; launches are whole multiples of it.
+  [[nodiscard]] std::uint32_t wave_size() const noexcept { return wave_size_; }
+
+ private:
+  gpu_component() = default;
+  const gpu::interface* calls_ = nullptr;
+  std::string card_;
+  std::uint32_t wave_size_ = 0;
+};
+
+/// How lanes of a GPU run.
+struct gpu_options {
+  std::uint32_t lanes = 0;  ///< rounded up to whole waves; 0: as many as keep the bus busy
+  schedule order = schedule::ring_order;
+  bool one_shot = false;  ///< look at each slot once and leave
+  /// The kernel leaves after so long and is started anew, for displays and debuggers that allow no
+  /// endless kernel; zero: one kernel until SHUTDOWN.
+  std::chrono::nanoseconds quantum{};
+};
+
+/// Lanes of a GPU, over buffers in this machine's memory, which are pinned while it runs.
+class gpu_target final : public kernel_target {
+ public:
+  /// The component's calls outlive the target. Error: `out_of_memory`.
+  [[nodiscard]] static result<std::unique_ptr<gpu_target>> make(
+      const gpu::interface& calls, const gpu_options& options) noexcept;
+  /// Ends the kernel, at most two seconds. One that does not end keeps what it works on.
+  ~gpu_target() override;
+
+  /// Errors: also `device_lanes_refused`, `device_failed`.
+  [[nodiscard]] result<void> launch(const device::launch& where, doorbell& bell) noexcept override;
+  [[nodiscard]] bool flush(deadline until) noexcept override;
+  [[nodiscard]] std::uint32_t running() const noexcept override;
+  /// Error: `device_failed`, with the number that the GPU's runtime has for it.
+  [[nodiscard]] result<void> check() const noexcept override;
+
+ private:
+  gpu_target(const gpu::interface& calls, const gpu_options& options) noexcept
+      : calls_(calls), options_(options) {}
+
+  const gpu::interface& calls_;
+  gpu_options options_;
+  gpu::kernel* kernel_ = nullptr;
+  std::atomic<bool> keeping_{false};
+  std::thread keeper_;  // starts the next quantum
+};
+
+}  // namespace megakernel
