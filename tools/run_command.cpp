@@ -329,8 +329,7 @@ void settle(run_options& options) {
     if (profile.workers > 1024) refuse("--workers: Threads can be 1 to 1024.");
   }
   // A handler that does not return needs a thread to hang in.
-  const bool needs_thread =
-      profile.inject == injection::stall || profile.inject == injection::dead;
+  const bool needs_thread = profile.inject == injection::stall || profile.inject == injection::dead;
   if (profile.on_gpu && needs_thread) refuse("--inject " + options.inject + " needs --target cpu.");
   if (const auto why = impossible(profile)) refuse(*why);
 }
