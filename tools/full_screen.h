@@ -20,8 +20,12 @@ class full_screen {
   void show(megakernel::tool::observation&& seen);
   /// Forgets the course of figures, after a jump in time.
   void forget();
-  /// How the frames come; drawn at the next `wait`.
-  megakernel::tool::view_playback& playback() noexcept { return playback_; }
+  /// How the frames come. To change it has it drawn at the next `wait`.
+  megakernel::tool::view_playback& playback() noexcept {
+    stale_ = true;
+    return playback_;
+  }
+  const megakernel::tool::view_playback& playback() const noexcept { return playback_; }
 
   /// Draws what is new, and reads keys until one asks for something that is not the view's own, or
   /// until `longest` has passed: then `none`. Pausing is remembered in `playback`.

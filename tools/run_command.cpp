@@ -208,7 +208,9 @@ class run_command {
   }
 
   outcome look() {
-    if (view_ != nullptr && view_->playback().paused && !std::exchange(stepped_, false)) return {};
+    if (view_ != nullptr && std::as_const(*view_).playback().paused &&
+        !std::exchange(stepped_, false))
+      return {};
     const auto seen = kernel_->look();
     if (!seen) return std::unexpected(seen.error());
     (void)watch_capture();

@@ -141,7 +141,7 @@ class watch_command {
         const view_request asked = view_->wait(seconds(options_.interval));
         if (asked == view_request::quit) break;
         step = asked == view_request::step;
-        if (view_->playback().paused && !step) continue;
+        if (std::as_const(*view_).playback().paused && !step) continue;
       } else {
         std::this_thread::sleep_for(seconds(options_.interval));
       }

@@ -16,11 +16,11 @@ open() {
     "LC_ALL=C.UTF-8 $command 2>$work/err; echo \$? >$work/status; sleep 60"
 }
 press() { session send-keys "$@"; }
-# wait_for PATTERN: until the screen has it, at most 20 s.
+# wait_for PATTERN: until the screen, or what has scrolled off it, has it, at most 20 s.
 wait_for() {
   local i
   for ((i = 0; i < 200; ++i)); do
-    session capture-pane -p >"$work/out"
+    session capture-pane -p -S -500 >"$work/out"
     grep -qE -- "$1" "$work/out" && return
     sleep 0.1
   done
@@ -42,6 +42,7 @@ case_view_sizes() {
     rm -f "$work/status"
     open "$columns" "$rows" "$megakernel" run --duration 50
     if [ "$rows" -ge 3 ]; then wait_for 'progressing'; else sleep 1; fi
+    session capture-pane -p >"$work/out"
     if [ "$columns" -ge 40 ]; then wait_for 'Tenants 4'; fi
     [ "$(LC_ALL=C.UTF-8 wc -L <"$work/out")" -le "$columns" ] || fail "a line is too long"
     press q
@@ -117,12 +118,14 @@ case_view_no_terminal() {
 case_watch_lines() {
   cp "$samples"/stalled/previous-control.bin "$work/control"
   cp "$samples"/stalled/previous-ring.bin "$work/ring"
-  { sleep 1
+  # A kernel that stalls, whose buffers are copied again and again all the same.
+  for _ in {1..12}; do
+    sleep 0.3
     cp "$samples"/stalled/control.bin "$work/c" && cp "$samples"/stalled/ring.bin "$work/r"
     mv "$work/c" "$work/control" && mv "$work/r" "$work/ring"
-  } &
+  done 2>/dev/null &
   expect 3 -- "$megakernel" watch --control "$work/control" --ring "$work/ring" \
-    --interval 0.1 --duration 2.5
+    --interval 0.1 --duration 3
   shown 'stalled'
   expect 1 'No such file' -- "$megakernel" watch --control "$work/none" --ring "$work/ring"
   expect 1 'no regular file' -- "$megakernel" watch --control "$work" --ring "$work/ring"
