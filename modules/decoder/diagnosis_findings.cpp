@@ -1,6 +1,7 @@
 module;
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 module megakernel.decoder;
 import megakernel.protocol;
@@ -19,7 +20,7 @@ std::uint64_t count(nanoseconds d) noexcept {
 
 std::uint64_t rounded(double rate) noexcept {
   constexpr double most = 1e18;
-  return static_cast<std::uint64_t>(std::clamp(rate, 0.0, most) + 0.5);
+  return static_cast<std::uint64_t>(std::llround(std::clamp(rate, 0.0, most)));
 }
 
 }  // namespace
@@ -42,16 +43,15 @@ bool diagnostician::update(symptom& s, bool present, nanoseconds from, nanosecon
 
 finding diagnostician::base(const facts& now, nanoseconds at) noexcept {
   finding of;
+  of.what = ailment::too_early;
   if (now.first) {
-    of.what = ailment::too_early;
+    // nothing to compare with
   } else if (now.left) {
     of.what = ailment::stopped;
   } else if (now.owed == 0) {
     of.what = ailment::idle;
   } else if (now.ended || (ever_ended_ && detail::elapsed(last_ended_, at) < options_.patience)) {
     of.what = ailment::healthy;
-  } else {
-    of.what = ailment::too_early;
   }
   if (of.what != base_ || now.first) base_since_ = at;
   base_ = of.what;

@@ -220,7 +220,7 @@ std::string_view advice(remedy what) noexcept {
 
 void diagnosis_text::add(std::string_view more) noexcept {
   const std::size_t taken = std::min(more.size(), text_.size() - size_);
-  std::copy_n(more.data(), taken, text_.data() + size_);
+  std::ranges::copy(more.substr(0, taken), text_.data() + size_);
   size_ += taken;
 }
 

@@ -103,8 +103,8 @@ double seconds(std::chrono::nanoseconds time) noexcept {
 constexpr std::size_t most_families = 48;
 constexpr std::size_t family_bytes = 384;  // its HELP, TYPE and UNIT
 constexpr std::size_t series_bytes = 112;
-constexpr std::size_t label_bytes = 2 * 64;  // of the build, every byte escaped
-constexpr std::size_t tenant_series = 3;     // of a named tenant, but its claims
+constexpr std::size_t label_bytes = std::size_t{2} * 64;  // of the build, every byte escaped
+constexpr std::size_t tenant_series = 3;                  // of a named tenant, but its claims
 constexpr std::size_t opcode_series = 2;
 constexpr std::size_t fixed_series = 48 + 9 + abi::priorities + verdicts.size() +
                                      abi::tenant_fairness_counters + abi::metrics +
