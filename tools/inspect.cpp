@@ -234,7 +234,9 @@ condition condition_of(const diagnosis& of) noexcept {
     case ailment::faulted:
       return condition::faulted;
     case ailment::idle:
-      return unless_faulted(condition::idle);
+      // Nothing is owed at this moment; a look between two bursts finds that, too.
+      return unless_faulted(of.primary()[measure::drained_slots] != 0 ? condition::progressing
+                                                                      : condition::idle);
     case ailment::stopped:
       return unless_faulted(condition::stopped);
     case ailment::too_early:

@@ -129,7 +129,8 @@ case_watch_lines() {
   shown 'dead$'  # its heartbeat never moves
   expect 1 'No such file' -- "$megakernel" watch --control "$work/none" --ring "$work/ring"
   expect 1 'no regular file' -- "$megakernel" watch --control "$work" --ring "$work/ring"
-  expect 1 -- "$megakernel" watch --control "$work/ring" --ring "$work/control"
+  head -c 100 "$work/control" >"$work/short"
+  expect 1 -- "$megakernel" watch --control "$work/short" --ring "$work/ring"
   expect 2 -- "$megakernel" watch --control "$work/control"
 }
 case_watch_view() {
