@@ -26,6 +26,16 @@ wait_for() {
   done
   fail "the screen never had: $1"
 }
+# gone PATTERN: waits until the screen has it no more.
+gone() {
+  local i
+  for ((i = 0; i < 200; ++i)); do
+    session capture-pane -p >"$work/out"
+    grep -qE -- "$1" "$work/out" || return 0
+    sleep 0.1
+  done
+  fail "the screen still has: $1"
+}
 wait_for_end() { # STATUS
   local i
   for ((i = 0; i < 200; ++i)); do
@@ -144,7 +154,7 @@ case_watch_view() {
   wait_for 'unreadable now'
   cp "$samples"/stalled/ring.bin "$work/ring"
   touch "$work/control" "$work/ring"
-  wait_for 'Tenants 4'
+  gone 'unreadable now'
   press q
   wait_for_end 0
 }
