@@ -111,7 +111,7 @@ check() {
 find_bug() {
   local bug=$1 where said run line
   read -r _ where said < <(grep "^$bug " <<<"$bugs") || fail "no such bug"
-  run=$(runs_of "$where" | head -n 1)
+  read -r run < <(runs_of "$where")
   # shellcheck disable=SC2086
   run_pan $run "-DBUG_$(tr a-z- A-Z_ <<<"$bug")"
   grep -qE 'errors: [1-9]' "$work/out" || { cat "$work/out"; fail "spin did not find it"; }
