@@ -166,23 +166,24 @@ int main(int count, char** arguments) {
       {"device read", "GB/s", better::higher, reads<4, 8>(on, on.from.data(), on.from.bytes())});
   const drained ring{slots, cache::of_publishing, complete(slots)};
   add_drains(all, on, ring);
-  const auto kernels = [&](const char* name, cases::mixed_ring::kernel code) {
+  using cases::copied;
+  const auto kernels = [&](const char* name, cases::mixed_ring::kernel code, copied from) {
     const auto way = [&](const char* how, std::uint32_t lanes) {
       return table::way{
-          how, [=, &mixed](samples& into) { into.push_back(mixed.drain(code, lanes, name)); }, {}};
+          how,
+          [=, &mixed](samples& into) { into.push_back(mixed.drain(code, lanes, from, name)); },
+          {}};
     };
-    all.push_back(
-        {name,
-         "G/s",
-         better::higher,
-         {way("blocks of 64", 64), way("blocks of 128", 128), way("blocks of 256", 256)}});
+    all.push_back({name, "G/s", better::higher, {way("blocks of 128", 128), way("of 256", 256)}});
   };
-  kernels("the kernel, mixed work, 2^20 warm",
-          device::run_once<device::audience::nobody, device::handlers<>>);
-  kernels("the same with system fences",
-          device::run_once<device::audience::host, device::handlers<>>);
+  using device::audience;
+  const auto once = device::run_once<audience::nobody, device::handlers<>>;
+  kernels("the kernel, mixed work, 2^20 warm", once, copied::apart);
+  kernels("the same, MEMCPY reads what STORE_U32 writes", once, copied::stored);
+  kernels("the same with system fences", device::run_once<audience::host, device::handlers<>>,
+          copied::apart);
   kernels("the same with global atomics a slot",
-          device::run_once_counting_at_once<device::handlers<>>);
+          device::run_once_counting_at_once<device::handlers<>>, copied::apart);
   all.push_back(feeding_alone(stream, chosen.threads));
   all.push_back(
       {"kernel alone, pinned ring published before",

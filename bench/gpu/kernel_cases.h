@@ -26,7 +26,8 @@ inline constexpr word loads_at = adds_at + places;
 inline constexpr word copies_at = loads_at + places;
 inline constexpr word states_at = copies_at + 2 * places;
 inline constexpr word swaps_at = states_at + places;
-inline constexpr word observables = swaps_at + 2 * places + 320;
+inline constexpr word sources_at = swaps_at + 2 * places + 320;
+inline constexpr word observables = sources_at + places;
 inline constexpr word dfa_words = 1024;
 inline constexpr word tenants = 29;
 
@@ -40,8 +41,12 @@ MEGAKERNEL_HOST_DEVICE inline word op_of(word slot) {
   return ops[mixed(slot) % (sizeof ops / sizeof *ops)];
 }
 
+/// What MEMCPYs read: words that nothing writes meanwhile, or those of the STORE_U32s, so that
+/// lines go to and fro between those who write and those who read.
+enum class copied : word { apart = sources_at, stored = stores_at };
+
 /// The twelve arguments of slot `slot`.
-MEGAKERNEL_HOST_DEVICE inline void arguments_of(word slot, word op, word (&a)[12]) {
+MEGAKERNEL_HOST_DEVICE inline void arguments_of(word slot, word op, copied from, word (&a)[12]) {
   constexpr word base = abi::observable_word;
   const word place = slot % places;
   for (word& w : a) w = 0;
@@ -60,7 +65,8 @@ MEGAKERNEL_HOST_DEVICE inline void arguments_of(word slot, word op, word (&a)[12
       a[0] = base + swaps_at + place / 160 * 320 + place % 160, a[1] = slot, a[2] = slot + 1;
       break;
     case 5:
-      a[0] = base + stores_at + place / 4 * 4, a[1] = base + copies_at + 2 * place / 4 * 4;
+      a[0] = base + static_cast<word>(from) + place / 4 * 4,
+      a[1] = base + copies_at + 2 * place / 4 * 4;
       a[2] = 4;
       break;
     case 6:
@@ -79,11 +85,11 @@ MEGAKERNEL_HOST_DEVICE inline void arguments_of(word slot, word op, word (&a)[12
   }
 }
 
-static __global__ void publish_mixed(abi::slot* ring, word slots) {
+static __global__ void publish_mixed(abi::slot* ring, word slots, copied from) {
   for (word i = blockIdx.x * blockDim.x + threadIdx.x; i < slots; i += gridDim.x * blockDim.x) {
     const word op = op_of(i);
     word a[12];
-    arguments_of(i, op, a);
+    arguments_of(i, op, from, a);
     word* const at = reinterpret_cast<word*>(ring + i);
     device::store_quad(at, make_uint4(1, op, i % tenants, 2));
     for (word q = 0; q < 3; ++q)
@@ -132,9 +138,9 @@ class mixed_ring {
   }
 
   /// Slots a second of one drain, in G/s.
-  double drain(kernel code, std::uint32_t lanes, const char* how) {
+  double drain(kernel code, std::uint32_t lanes, copied from, const char* how) {
     card::launch(publish_mixed, card::resident(publish_mixed, 256, gpu_), stream_, ring_.data(),
-                 slots_);
+                 slots_, from);
     CHECKED(hipMemcpyAsync(control_.data(), clean_.data(), control_.bytes(), hipMemcpyHostToDevice,
                            stream_));
     device::launch where;

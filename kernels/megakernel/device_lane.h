@@ -124,6 +124,19 @@ __device__ inline void store_quad(void* address, uint4 quad) {
   *static_cast<uint4*>(address) = quad;
 }
 
+/// Four words at once to memory that others read: each is a relaxed store of its own.
+__device__ inline void store_quad_fresh(void* address, uint4 quad) {
+#if defined(__HIP__)
+  auto* const halves = static_cast<uint64_t*>(address);
+  store(halves, uint64_t{quad.y} << 32 | quad.x, relaxed, in_system);
+  store(halves + 1, uint64_t{quad.w} << 32 | quad.z, relaxed, in_system);
+#else
+  asm volatile("st.relaxed.sys.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(quad.x),
+               "r"(quad.y), "r"(quad.z), "r"(quad.w)
+               : "memory");
+#endif
+}
+
 /// Leaves the issue slots to others for about so long; the hardware rounds as it likes, and stays
 /// below some microseconds.
 template <uint32_t Nanoseconds>

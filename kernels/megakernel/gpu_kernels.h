@@ -186,7 +186,7 @@ class wave_life {
       fetch_add(of_.on->totals + abi::workers_alive_word, wave_size(), relaxed, in_device);
   }
   __device__ void leave() {
-    counters_.flush(of_.on->totals);
+    counters_.flush<audience::host>(of_.on->totals);
     sync_wave();
     if (lane_index() != 0) return;
     fetch_add(of_.on->totals + abi::workers_alive_word, 0u - wave_size(), relaxed, in_device);
@@ -217,7 +217,7 @@ class wave_life {
     quiet_ = ran ? 0 : quiet_ + 1;
     const word asked = mine_.second[abi::priority_offsets];
     if (unflushed_ < flush_every && quiet_ != quiet_flush && asked == flushed_) return;
-    counters_.flush(of_.on->totals);
+    counters_.flush<audience::host>(of_.on->totals);
     unflushed_ = 0;
     if (asked == flushed_) return;
     sync_wave();
@@ -360,8 +360,7 @@ __global__ void __launch_bounds__(largest_wave)
     put_slots(fetched, mine);
     sync_wave();
     if (life.must_leave()) break;
-    const lane_mask lanes = run_fetched<audience::host, Handlers>(of.where, of.on, of.locks, mine,
-                                                                  counters, first, lane_index());
+    const lane_mask lanes = run_fetched<Handlers>(of.where, of.on, of.locks, mine, counters, first);
     if (lanes != 0) search.ran(looked, lanes, count(lanes) == looked.pieces * (wave_size() / 4));
     life.count(lanes != 0);
     if (lanes == 0) search.rest(life.quiet());
@@ -400,7 +399,7 @@ __global__ void __launch_bounds__(largest_wave)
 
 /// The one-shot form, in ring order.
 template <audience Audience, class Handlers>
-__global__ void __launch_bounds__(most_lanes_of_block)
+__global__ void __launch_bounds__(most_lanes_of_block, blocks_of_processor)
     run_once(MEGAKERNEL_KERNEL_PARAMETER launch where, swap_locks locks) {
   __shared__ block_shared of_block;
   __shared__ word counts[abi::control_words];
@@ -410,7 +409,7 @@ __global__ void __launch_bounds__(most_lanes_of_block)
     store(where.control + abi::revision_word, abi::revision, relaxed, in_system);
   run_ring_once<Audience, block_counters, Handlers>(where, locks, of_block, counters);
   __syncthreads();
-  if (threadIdx.x < wave_size()) counters.flush(where.control);
+  if (threadIdx.x < wave_size()) counters.flush<Audience>(where.control);
 }
 
 /// The one-shot form by priority: each lane by itself, as the CPU's lanes are.
@@ -430,12 +429,12 @@ __global__ void __launch_bounds__(most_lanes_of_block)
       {blockIdx.x * blockDim.x + threadIdx.x, gridDim.x * blockDim.x})
       .run_once();
   __syncthreads();
-  if (threadIdx.x < wave_size()) counters.flush(where.control);
+  if (threadIdx.x < wave_size()) counters.flush<audience::host>(where.control);
 }
 
 /// `run_once` for `audience::nobody`, but that each count goes to the control buffer at once.
 template <class Handlers>
-__global__ void __launch_bounds__(most_lanes_of_block)
+__global__ void __launch_bounds__(most_lanes_of_block, blocks_of_processor)
     run_once_counting_at_once(MEGAKERNEL_KERNEL_PARAMETER launch where, swap_locks locks) {
   __shared__ block_shared of_block;
   at_once_counters counters(where);

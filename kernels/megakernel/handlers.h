@@ -56,6 +56,10 @@ class outcome {
   }
   /// Parked until the host has answered its IO request: LOAD_MISS only.
   MEGAKERNEL_HOST_DEVICE static constexpr outcome wait_io() { return {slot_status::wait_io, {}}; }
+  /// The outcome that had this `status()` and this `why()`.
+  MEGAKERNEL_HOST_DEVICE static constexpr outcome of(slot_status status, fault_code why) {
+    return {status, why};
+  }
 
   MEGAKERNEL_HOST_DEVICE constexpr slot_status status() const { return status_; }
   MEGAKERNEL_HOST_DEVICE constexpr fault_code why() const { return why_; }

@@ -6,6 +6,9 @@
 //     word add(word*, word, order, scope) -> before     void fence(order, scope)
 //     bool compare_exchange(word*, word& expected, word desired, order, scope)
 //     void read_body(const word* slot, word (&body)[16])    of a slot that this lane holds
+// and, where it pays, a copy by quads of words that 16 divides the addresses of, each word a
+// relaxed load and a relaxed store; all loads may go ahead of all stores:
+//     void copy_quads(word* to, const word* from, word quads)
 // `Counters` adds up control words that only count, at once or aggregated until a flush:
 //     void count(word control_word, word amount = 1)
 #pragma once
@@ -15,6 +18,9 @@
 #include <megakernel/memory.h>
 
 #include <stdint.h>
+
+#include <type_traits>
+#include <utility>
 
 namespace megakernel::device {
 
@@ -68,6 +74,17 @@ class direct_counters {
   const launch& where_;
   Memory& memory_;
 };
+
+namespace detail {
+
+template <class Memory, class = void>
+inline constexpr bool has_quads = false;
+template <class Memory>
+inline constexpr bool has_quads<
+    Memory, std::void_t<decltype(std::declval<Memory&>().copy_quads(nullptr, nullptr, word{}))>> =
+    true;
+
+}  // namespace detail
 
 template <class Memory, class Counters, class Handlers = handlers<>>
 class interpreter {
@@ -374,6 +391,15 @@ class interpreter {
   MEGAKERNEL_HOST_DEVICE void copy(uint64_t from, uint64_t to, word count) {
     constexpr word together = 4;
     word i = 0;
+    if constexpr (detail::has_quads<Memory>) {
+      // Of words below the observable ones a memory may have copies of its own.
+      const auto address = reinterpret_cast<uintptr_t>(where_.control);
+      const bool plain = from >= abi::observable_word && (to <= from || to - from >= count);
+      if (plain && (address / sizeof(word) + from) % 4 == 0 && (from - to) % 4 == 0) {
+        memory_.copy_quads(where_.control + to, where_.control + from, count / 4);
+        i = count / 4 * 4;
+      }
+    }
     if (to <= from || to - from >= together) {
       for (; count - i >= together; i += together) {
         word words[together];

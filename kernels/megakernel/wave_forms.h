@@ -59,33 +59,44 @@ __device__ __attribute__((noinline)) bool ran_parked(const launch* where, Memory
          look::ran;
 }
 
-/// One pass of a wave over slots that were fetched and that no other lane ever claims: the lane has
-/// slot `first + chosen`, `chosen` of those that were fetched. Returns the lanes whose slot was
-/// run. Results of all are stored before the first status is: one fence stands for the wave.
-template <audience Audience, class Handlers, word Slots, class Counters>
+/// What became of a slot that was looked at, until it is let go.
+struct visited {
+  bool ran;
+  outcome how;
+};
+
+/// Claims and executes, if it can be, a fetched slot that no other lane ever claims; `memory` has
+/// chosen it.
+template <class Interpreter, class Memory>
+__device__ inline visited execute_fetched(Interpreter& slots, Memory& memory, word index) {
+  const slot_status seen = memory.status();
+  memory.begin(false);
+  if (!is_schedulable(seen) || slots.admit(memory.tenant()) != look::ran)
+    return {false, outcome::done()};
+  (void)slots.claim(index, seen, claimers::one);
+  const work w = slots.take(index);
+  slots.count_claim(w, w.level);
+  memory.begin(!is_system(w.op));
+  return {true, slots.execute(w, index)};
+}
+
+/// One pass of a wave over slots that it has fetched, `first` and those behind it, a lane each.
+/// Returns the lanes whose slot was run. Results of all are stored before the first status is: one
+/// fence stands for the wave.
+template <class Handlers, class Counters>
 __device__ inline lane_mask run_fetched(const launch& where, board* with, swap_locks locks,
-                                        fetched_slots<Slots>& fetched, Counters& counters,
-                                        uint64_t first, word chosen) {
-  using memory_type = wave_memory<Audience>;
+                                        wave_shared& fetched, Counters& counters, uint64_t first) {
+  using memory_type = wave_memory<audience::host>;
   memory_type memory(where, &fetched, with, locks);
   interpreter<memory_type, Counters, Handlers> slots(where, memory, counters);
-  memory.choose(chosen);
-  const auto index = static_cast<word>(first + chosen);
-  const slot_status seen{memory.fetched(abi::status_word)};
-  bool ran = false;
-  outcome how = outcome::done();
-  if (is_schedulable(seen) && slots.admit(memory.fetched(abi::tenant_word)) == look::ran) {
-    ran = slots.claim(index, seen, claimers::one);
-    const work w = slots.take(index);
-    slots.count_claim(w, w.level);
-    memory.begin(!is_system(w.op));
-    how = slots.execute(w, index);
-  }
+  memory.choose(lane_index());
+  const auto index = static_cast<word>(first + lane_index());
+  visited slot = execute_fetched(slots, memory, index);
   sync_wave();
-  if (ran) slots.complete(index, how);
-  if (seen == slot_status::wait_io)
-    ran = ran_parked<memory_type, Counters, Handlers>(&where, memory, counters, index);
-  return lanes_where(ran);
+  if (slot.ran) slots.complete(index, slot.how);
+  if (memory.status() == slot_status::wait_io)
+    slot.ran = ran_parked<memory_type, Counters, Handlers>(&where, memory, counters, index);
+  return lanes_where(slot.ran);
 }
 
 /// Slots of one kind are executed together: other opcodes of the same wave would wait meanwhile.
@@ -96,18 +107,32 @@ __device__ inline word kind_of(word status, word op) {
   return op == static_cast<word>(opcode::packed_slot) ? 8 : 9 + op % (last - 9);
 }
 
-/// The one-shot form: blocks take the ring in strides, each looks at its slots once, sorted by
-/// kind.
+/// How many of the block's slots are of kinds before `kind`. By whole waves, each for itself.
+__device__ inline word slots_before(const block_shared& mine, word kind) {
+  const word lane = lane_index();
+  const word own = lane < block_shared::kinds ? mine.of_kind[lane] : 0;
+  word up_to = own;
+#pragma unroll
+  for (word distance = 1; distance < block_shared::kinds; distance *= 2) {
+    const word left = shuffle(up_to, (lane - distance) % wave_size());
+    up_to += lane >= distance ? left : 0;
+  }
+  return shuffle(up_to - own, kind);
+}
+
+/// The one-shot form: blocks take the ring in strides, a lane a slot, and look at each slot once.
+/// They execute slots sorted by kind, since lanes of a wave with other opcodes would wait
+/// meanwhile, and let them go in ring order, since neighbours travel together.
 template <audience Audience, class Counters, class Handlers>
 __device__ inline void run_ring_once(const launch& where, swap_locks locks, block_shared& mine,
                                      Counters& counters) {
+  using memory_type = wave_memory<Audience>;
   auto& fetched = mine.fetched;
   const word lane = threadIdx.x;
   const word first_of_wave = lane - lane_index();
-  if (lane < 2 * block_shared::kinds) mine.of_kind[0][lane] = 0;
-  word turn = 0;
+  if (lane < block_shared::kinds) mine.of_kind[lane] = 0;
   for (uint64_t first = uint64_t{blockIdx.x} * blockDim.x; first < where.slots;
-       first += uint64_t{gridDim.x} * blockDim.x, turn ^= 1) {
+       first += uint64_t{gridDim.x} * blockDim.x) {
     arriving coming;
     if (first_of_wave == 0) ask_for_head(where.control, coming);
     ask_for_slots<Audience>(where, coming, first + first_of_wave, where.slots, 4);
@@ -115,21 +140,35 @@ __device__ inline void run_ring_once(const launch& where, swap_locks locks, bloc
     if (first_of_wave == 0) put_head(coming, fetched);
     put_slots(coming, fetched, first_of_wave);
     sync_wave();
-    const auto* const words = reinterpret_cast<const word*>(&fetched.quads[slot_place(lane, 0)]);
-    const word kind = kind_of(words[abi::status_word], words[abi::opcode_word]);
-    const word rank = fetch_add(&mine.of_kind[turn][kind], 1u, relaxed, in_block);
+    const uint4 head = fetched.quads[slot_place(lane, 0)];
+    const word kind = kind_of(head.x, head.y);
+    const word rank = fetch_add(&mine.of_kind[kind], 1u, relaxed, in_block);
     __syncthreads();
     if (fetched.head[abi::shutdown_word] != 0) return;
-    word before = 0;
-    for (word k = 0; k < block_shared::kinds; ++k) before += k < kind ? mine.of_kind[turn][k] : 0;
-    mine.order[before + rank] = lane;
-    if (lane < block_shared::kinds) mine.of_kind[turn ^ 1][lane] = 0;
+    mine.order[slots_before(mine, kind) + rank] = lane;
     const uint64_t left = where.slots - first;
     if (lane == 0)
       counters.count(abi::heartbeat_word, static_cast<word>(left < blockDim.x ? left : blockDim.x));
     __syncthreads();
-    (void)run_fetched<Audience, Handlers>(where, nullptr, locks, fetched, counters, first,
-                                          mine.order[lane]);
+    if (lane < block_shared::kinds) mine.of_kind[lane] = 0;
+
+    memory_type memory(where, &fetched, nullptr, locks);
+    interpreter<memory_type, Counters, Handlers> slots(where, memory, counters);
+    const word chosen = mine.order[lane];
+    memory.choose(chosen);
+    const auto index = static_cast<word>(first + chosen);
+    const visited slot = execute_fetched(slots, memory, index);
+    // The head has been read: what came of the slot takes its place.
+    fetched.quads[slot_place(chosen, 0)] = make_uint4(
+        slot.ran, static_cast<word>(slot.how.status()), static_cast<word>(slot.how.why()), 0);
+    const bool parked = memory.status() == slot_status::wait_io;
+    const bool wrote = __syncthreads_or(memory.wrote()) != 0;
+    memory.begin(wrote);
+    const uint4 of_mine = fetched.quads[slot_place(lane, 0)];
+    if (of_mine.x != 0)
+      slots.complete(static_cast<word>(first + lane),
+                     outcome::of(slot_status{of_mine.y}, fault_code{of_mine.z}));
+    if (parked) (void)ran_parked<memory_type, Counters, Handlers>(&where, memory, counters, index);
   }
 }
 

@@ -58,12 +58,20 @@ using wave_shared = fetched_slots<largest_wave>;
 
 /// Of a one-shot kernel; the persistent forms have blocks of one wave.
 inline constexpr word most_lanes_of_block = 256;
+/// How many of them a processor must have room for, so that enough of them wait for memory
+/// together. AMD's shared memory has room for three whatever is said.
+#if defined(__HIP__)
+inline constexpr word blocks_of_processor = 1;
+#else
+inline constexpr word blocks_of_processor = 5;
+#endif
 
 /// What the lanes of a block have fetched, and in which order they take it.
 struct block_shared {
   fetched_slots<most_lanes_of_block> fetched;
   static constexpr word kinds = 16;
-  word of_kind[2][kinds];  ///< slots of a kind; the turns alternate
+  static_assert(kinds <= smallest_wave);
+  word of_kind[kinds];  ///< slots of a kind
   word order[most_lanes_of_block];
 };
 
@@ -153,27 +161,45 @@ class wave_memory {
   }
   template <order O, scope S>
   __device__ void fence(order_tag<O> o, scope_tag<S> s) const {
-    device::fence(o, s);
+    if constexpr (Audience == audience::host) device::fence(o, s);
   }
 
-  /// The lane's slot among those that were fetched: what `read_body` copies.
-  __device__ void choose(word of_fetched) { chosen_ = of_fetched; }
-  __device__ word fetched(word of_slot) const {
-    return reinterpret_cast<const word*>(&quads_[slot_place(chosen_, of_slot / 4)])[of_slot % 4];
+  /// The lane's slot among those that were fetched: what `read_body` copies. Read at once, so that
+  /// nothing waits for one word after the other.
+  __device__ void choose(word of_fetched) {
+#pragma unroll
+    for (word q = 0; q < abi::slot_words / 4; ++q) body_[q] = quads_[slot_place(of_fetched, q)];
   }
+  __device__ slot_status status() const { return slot_status{body_[0].x}; }
+  __device__ word tenant() const { return body_[0].z; }
   __device__ void read_body(const word*, word (&body)[abi::slot_words]) const {
 #pragma unroll
     for (word q = 0; q < abi::slot_words / 4; ++q) {
-      const uint4 four = quads_[slot_place(chosen_, q)];
-      body[4 * q] = four.x;
-      body[4 * q + 1] = four.y;
-      body[4 * q + 2] = four.z;
-      body[4 * q + 3] = four.w;
+      body[4 * q] = body_[q].x;
+      body[4 * q + 1] = body_[q].y;
+      body[4 * q + 2] = body_[q].z;
+      body[4 * q + 3] = body_[q].w;
     }
+  }
+
+  /// Trips to memory in quads, four of them on their way together.
+  __device__ void copy_quads(word* to, const word* from, word quads) {
+    wrote_ = true;
+    constexpr word together = 2;
+    word i = 0;
+    for (; quads - i >= together; i += together) {
+      uint4 all[together];
+#pragma unroll
+      for (word k = 0; k < together; ++k) all[k] = load_quad_fresh(from + 4 * (i + k));
+#pragma unroll
+      for (word k = 0; k < together; ++k) store_quad_fresh(to + 4 * (i + k), all[k]);
+    }
+    for (; i < quads; ++i) store_quad_fresh(to + 4 * i, load_quad_fresh(from + 4 * i));
   }
 
   /// From here on it is known what the lane wrote: nothing, or what a handler may have, by itself.
   __device__ void begin(bool wrote) { wrote_ = wrote; }
+  __device__ bool wrote() const { return wrote_; }
 
  private:
   /// What was written is seen before what is written next; nothing written needs no fence.
@@ -211,7 +237,7 @@ class wave_memory {
   const word* second_;
   board* board_;
   swap_locks locks_;
-  word chosen_ = 0;
+  uint4 body_[abi::slot_words / 4];
   bool wrote_ = false;
 };
 
@@ -251,15 +277,17 @@ class block_counters {
   /// count last, so that a reader who takes them in the other order never sees more ends than
   /// claims. By a whole wave that has been told of the counts: its own, or after a barrier its
   /// block's. What the counts are of is visible to the host before them.
+  template <audience Audience>
   __device__ void flush(word* totals) {
-    flush_range(totals, abi::tenant_fairness_word, abi::control_words);
-    flush_range(totals, 0, abi::tenant_fairness_word);
+    flush_range<Audience>(totals, abi::tenant_fairness_word, abi::control_words);
+    flush_range<Audience>(totals, 0, abi::tenant_fairness_word);
   }
 
  private:
+  template <audience Audience>
   __device__ void flush_range(word* totals, word begin, word end) {
     sync_wave();
-    device::fence(acq_rel, in_system);
+    if constexpr (Audience == audience::host) device::fence(acq_rel, in_system);
     launch where;
     where.control = totals;
     relaxed_adds memory;
