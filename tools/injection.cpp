@@ -78,6 +78,7 @@ std::expected<void, std::string> injector::published(const result<receipt>& acce
 
 /// A slot for each lane: consecutive ones, so that each lane has one whatever the form.
 std::expected<void, std::string> injector::hang() {
+  if (profile_.on_gpu) return hang_waves();
   const std::uint32_t lanes = std::min(profile_.workers, profile_.slots);
   const std::array<word, 1> payload{0};
   const std::vector<std::span<const word>> entries(lanes, payload);
@@ -86,6 +87,19 @@ std::expected<void, std::string> injector::hang() {
           {.op = hang_opcode, .tenant = victim(), .ticket = hang_ticket, .required = entries},
           deadline::in(room)),
       hang_opcode, victim());
+}
+
+/// Lanes of a wave wait for each other: slots all over the ring, until each wave has one and there
+/// is no room for another.
+std::expected<void, std::string> injector::hang_waves() {
+  constexpr std::array<word, 2> arguments{hang_ticket, 0};
+  for (std::uint32_t i = 0; i < profile_.slots; ++i) {
+    const auto accepted = kernel_.feed().publish(
+        {.op = hang_opcode, .tenant = victim(), .arguments = arguments}, deadline::in(room / 10));
+    if (!accepted && i != 0) break;
+    if (auto counted = published(accepted, hang_opcode, victim()); !counted) return counted;
+  }
+  return {};
 }
 
 /// As a kernel that crashed would be: no lane passes, and nobody set SHUTDOWN. Here the lanes are

@@ -51,6 +51,7 @@ class injector {
  private:
   using outcome = std::expected<void, std::string>;
   [[nodiscard]] outcome hang();
+  [[nodiscard]] outcome hang_waves();
   [[nodiscard]] outcome send_lanes_away();
   [[nodiscard]] outcome publish_faults();
   [[nodiscard]] outcome lose_io();

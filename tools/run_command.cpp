@@ -141,7 +141,8 @@ class run_command {
 
   /// The address goes to stderr: stdout belongs to the run.
   outcome serve(std::unique_ptr<live_metrics>& pages, std::unique_ptr<http_server>& server) {
-    auto made = live_metrics::make(*kernel_, {.version = MEGAKERNEL_VERSION, .target = "cpu"});
+    auto made = live_metrics::make(*kernel_, {.version = MEGAKERNEL_VERSION,
+                                              .target = options_.profile.on_gpu ? "gpu" : "cpu"});
     if (!made) return std::unexpected(made.error());
     pages = std::move(*made);
     const auto where = parse_listen_address(options_.serve);  // the command line has checked it
@@ -317,22 +318,20 @@ void settle(run_options& options) {
         profile.duration ? std::min<std::chrono::nanoseconds>(*profile.duration / 3, 10s) : 1s;
     profile.patience = 500ms;
   }
-  profile.on_gpu =
-      options.target == "gpu" ||
-      (options.target == "auto" && megakernel::gpu_component::find(gpu_component_name).has_value());
+  std::expected<megakernel::gpu_component, std::string> gpu = std::unexpected(std::string());
+  if (options.target != "cpu") gpu = megakernel::gpu_component::find(gpu_component_name);
+  profile.on_gpu = options.target == "gpu" || gpu.has_value();
   if (profile.on_gpu) {
-    // A lane a slot, as far as the bus brings that many at once.
-    constexpr std::uint32_t usual_lanes = 1024;
-    profile.workers = options.workers.value_or(std::min(usual_lanes, profile.slots));
+    // Where there is none, the launch will say so.
+    const std::uint32_t wave_size = gpu ? gpu->wave_size() : 32;
+    profile.workers = options.workers.value_or(
+        megakernel::recommended_lanes(profile.slots, wave_size).value_or(wave_size));
   } else {
     const std::uint32_t cores = std::thread::hardware_concurrency();
     profile.workers =
         options.workers.value_or(cores > profile.producers ? cores - profile.producers : 1);
     if (profile.workers > 1024) refuse("--workers: Threads can be 1 to 1024.");
   }
-  // A handler that does not return needs a thread to hang in.
-  const bool needs_thread = profile.inject == injection::stall || profile.inject == injection::dead;
-  if (profile.on_gpu && needs_thread) refuse("--inject " + options.inject + " needs --target cpu.");
   if (const auto why = impossible(profile)) refuse(*why);
 }
 

@@ -5,10 +5,20 @@
 
 #include <stdint.h>
 
+#if defined(__CUDACC__) || defined(__HIP__)
+#include <megakernel/shared_memory_policy.h>
+#else
+#define MEGAKERNEL_ON_DEVICE 0
+#endif
+
+#include <chrono>
+#include <thread>
+
 namespace megakernel::tool::run_handlers {
 
 /// Where the blocks are, and where their sums go: among the observable words.
 inline constexpr word first_sum = 256;
+inline constexpr uint64_t blocks = 64;
 inline constexpr uint64_t block_words = 256;
 
 MEGAKERNEL_HOST_DEVICE constexpr word sum_of(const word* block) {
@@ -52,6 +62,39 @@ struct checksum_in_window {
   }
 };
 
-using all = device::handlers<checksum, checksum_in_window>;
+/// Does not return while the gate, a word of the arena behind the blocks, is zero.
+struct hang {
+  static constexpr opcode op{1002};
+  struct arguments {
+    word ticket, tag;
+  };
+  static constexpr uint64_t gate = blocks * block_words * sizeof(word);
+  template <class Context>
+  MEGAKERNEL_HOST_DEVICE device::outcome operator()(const arguments&, Context& context) const {
+    constexpr fault_code no_gate{101};
+    const auto word_of_gate = context.template arena<word>(gate, 1);
+    if (!word_of_gate) return device::outcome::fault(no_gate);
+    while (is_zero(word_of_gate.data)) pause();
+    return device::outcome::done();
+  }
+
+ private:
+  MEGAKERNEL_HOST_DEVICE static bool is_zero(const word* at) {
+#if MEGAKERNEL_ON_DEVICE
+    return device::load(at, device::relaxed, device::in_system) == 0;
+#else
+    return __atomic_load_n(at, __ATOMIC_RELAXED) == 0;
+#endif
+  }
+  MEGAKERNEL_HOST_DEVICE static void pause() {
+#if MEGAKERNEL_ON_DEVICE
+    device::pause<4000>();
+#elif !defined(__CUDACC__) && !defined(__HIP__)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+#endif
+  }
+};
+
+using all = device::handlers<checksum, checksum_in_window, hang>;
 
 }  // namespace megakernel::tool::run_handlers

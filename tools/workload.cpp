@@ -30,24 +30,9 @@ namespace at = work_places;
 using run_handlers::sum_of;
 static_assert(run_handlers::first_sum == at::sums && run_handlers::block_words == at::block_words);
 static_assert(run_handlers::checksum::op == checksum_opcode &&
-              run_handlers::checksum_in_window::op == window_opcode);
-
-/// Looks at the gate every millisecond.
-struct hang {
-  static constexpr opcode op = hang_opcode;
-  struct arguments {
-    word ticket, tag;
-  };
-  template <class Context>
-  device::outcome operator()(const arguments&, Context& context) const {
-    constexpr fault_code no_gate{101};
-    const auto gate = context.template arena<word>(at::gate, 1);
-    if (!gate) return device::outcome::fault(no_gate);
-    while (std::atomic_ref<word>(gate[0]).load(std::memory_order_relaxed) == 0)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    return device::outcome::done();
-  }
-};
+              run_handlers::checksum_in_window::op == window_opcode &&
+              run_handlers::hang::op == hang_opcode);
+static_assert(run_handlers::blocks == at::blocks && run_handlers::hang::gate == at::gate);
 
 constexpr std::array<std::string_view, work_kinds> kind_names{
     "nop",    "store",  "add",    "load",  "cas",  "memcpy", "dfa",
@@ -420,8 +405,7 @@ std::expected<std::unique_ptr<kernel_target>, std::string> make_target(const run
     if (!made) return sentence(made.error());
     return std::move(*made);
   }
-  using run_handlers::checksum, run_handlers::checksum_in_window;
-  auto made = cpu_workers::make<device::handlers<checksum, checksum_in_window, hang>>(
+  auto made = cpu_workers::make<run_handlers::all>(
       {.workers = profile.workers, .order = profile.order, .spin = profile.spin});
   if (!made) return sentence(made.error());
   return std::move(*made);

@@ -15,6 +15,7 @@ namespace {
 
 using namespace limits;
 using cases::fed_ring;
+using cases::slots_are;
 
 struct options {
   std::size_t rounds = 15;
@@ -74,7 +75,7 @@ table::way fed(std::string name, const card::stream& stream, const card::propert
             constexpr std::uint64_t groups = 1 << 18;  // 8 Mi slots
             fed_ring ring(stream, slots, waves);
             ring.start(gpu.wave_size);
-            const double seconds = ring.feed(groups, threads, true);
+            const double seconds = ring.feed(groups, threads, slots_are::drained);
             ring.stop();
             ring.verify();
             into.push_back(groups * fed_ring::group_slots / seconds * 1e-6);
@@ -82,8 +83,7 @@ table::way fed(std::string name, const card::stream& stream, const card::propert
           {}};
 }
 
-/// The publishers alone, over slots that nobody drains, and the kernel alone, over slots that were
-/// published before it was started.
+/// The publishers alone, over slots that nobody drains: lines that stay with the processors.
 table::limit feeding_alone(const card::stream& stream, word threads) {
   return {"publishers alone, nobody drains",
           "M/s",
@@ -92,18 +92,39 @@ table::limit feeding_alone(const card::stream& stream, word threads) {
             [=, &stream](samples& into) {
               constexpr std::uint64_t groups = 1 << 18;
               fed_ring ring(stream, 65536, 1);
-              const double seconds = ring.feed(groups, threads, false);
+              const double seconds = ring.feed(groups, threads, slots_are::left);
               into.push_back(groups * fed_ring::group_slots / seconds * 1e-6);
             },
             {}}}};
 }
+/// The same, once over slots that the device has written last: what the publishers' half of a
+/// hand-over costs, with nothing to wait for.
+table::limit feeding_after_the_device(const card::stream& stream, const card::properties& gpu,
+                                      word slots, word threads) {
+  return {"publishers alone, after the device",
+          "M/s",
+          better::higher,
+          {{std::to_string(threads) + " threads",
+            [=, &stream, &gpu](samples& into) {
+              fed_ring ring(stream, slots, 64);
+              const std::uint64_t groups = slots / fed_ring::group_slots;
+              (void)ring.feed(groups, threads, slots_are::left);
+              ring.start(gpu.wave_size);
+              ring.wait_for_count(slots);
+              ring.stop();
+              const double seconds = ring.feed(groups, threads, slots_are::done);
+              into.push_back(slots / seconds * 1e-6);
+            },
+            {}}}};
+}
+/// The kernel alone, over slots that were published before it was started.
 table::way draining_alone(const char* name, const card::stream& stream, const card::properties& gpu,
                           word waves) {
   return {name,
           [=, &stream, &gpu](samples& into) {
             constexpr word slots = 1 << 20;
             fed_ring ring(stream, slots, waves);
-            (void)ring.feed(slots / fed_ring::group_slots, 8, false);
+            (void)ring.feed(slots / fed_ring::group_slots, 8, slots_are::left);
             const auto start = card::clock::now();
             ring.start(gpu.wave_size);
             ring.wait_for_count(slots);
@@ -155,13 +176,13 @@ int main(int count, char** arguments) {
   all.push_back({"one NOP, published to seen DONE",
                  "us",
                  better::lower,
-                 {single_slot("32 waves", stream, 0, 32, gpu)}});
+                 {single_slot("64 waves", stream, 0, 64, gpu)}});
   all.push_back(
       {"one NOP, few waves", "us", better::lower, {single_slot("4 waves", stream, 0, 4, gpu)}});
   all.push_back({"one STORE_U32, published to seen DONE",
                  "us",
                  better::lower,
-                 {single_slot("32 waves", stream, 1, 32, gpu)}});
+                 {single_slot("64 waves", stream, 1, 64, gpu)}});
   all.push_back(
       {"device read", "GB/s", better::higher, reads<4, 8>(on, on.from.data(), on.from.bytes())});
   const drained ring{slots, cache::of_publishing, complete(slots)};
@@ -185,6 +206,7 @@ int main(int count, char** arguments) {
   kernels("the same with global atomics a slot",
           device::run_once_counting_at_once<device::handlers<>>, copied::apart);
   all.push_back(feeding_alone(stream, chosen.threads));
+  all.push_back(feeding_after_the_device(stream, gpu, 1 << 20, chosen.threads));
   all.push_back(
       {"kernel alone, pinned ring published before",
        "M/s",
@@ -228,7 +250,7 @@ int main(int count, char** arguments) {
     fed_ring many(stream, 65536, 32);
     many.start(gpu.wave_size);
     const std::uint64_t groups = chosen.millions * 1'000'000 / fed_ring::group_slots;
-    const double seconds = many.feed(groups, chosen.threads, true);
+    const double seconds = many.feed(groups, chosen.threads, slots_are::drained);
     many.stop();
     many.verify();
     std::printf(

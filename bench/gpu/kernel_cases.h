@@ -234,6 +234,13 @@ inline word nonce_of(uint64_t n) {
   return static_cast<word>(z >> 32);
 }
 
+/// What becomes of the slots of the lap before.
+enum class slots_are {
+  left,     ///< published still: they are published again
+  done,     ///< DONE since the kernel left: looked at, and published again
+  drained,  ///< waited for until they are DONE, the last ones, too
+};
+
 class fed_ring {
  public:
   fed_ring(const card::stream& stream, word slots, word waves)
@@ -315,8 +322,8 @@ class fed_ring {
   }
 
   /// Publishes `groups` groups of 32 slots in ring order by `threads` threads, and waits until all
-  /// is DONE. Seconds. `served`: wait for each slot of the lap before to be DONE.
-  double feed(std::uint64_t groups, word threads, bool served) {
+  /// is DONE, if somebody drains. Seconds.
+  double feed(std::uint64_t groups, word threads, slots_are of) {
     const std::uint64_t end = fed_ + groups;
     const word of_ring = slots_ / group_slots;
     std::atomic<word> ready{0};
@@ -335,7 +342,7 @@ class fed_ring {
         for (word i = first; i < first + group_slots; ++i) {
           constexpr word ahead = 12;
           __builtin_prefetch(slot(i + ahead < slots_ ? i + ahead : 0), 1);
-          if (served && g >= of_ring) wait_for(i, 3);
+          if (of != slots_are::left && g >= of_ring) wait_for(i, 3);
           publish(i, 8, nonce_of(g * group_slots + i - first), i);
         }
         turn.store(g / of_ring + 1, std::memory_order_release);
@@ -349,7 +356,7 @@ class fed_ring {
     go.store(true, std::memory_order_release);
     for (std::thread& t : all) t.join();
     fed_ = end;
-    for (word i = 0; served && i < slots_; ++i)
+    for (word i = 0; of == slots_are::drained && i < slots_; ++i)
       if (get(slot(i)) != 0) wait_for(i, 3);
     return card::seconds_since(start);
   }

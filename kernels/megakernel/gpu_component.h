@@ -36,7 +36,7 @@ struct card {
 struct request {
   device::launch where;  ///< in addresses of the host; in place until the kernel is closed
   uint64_t quantum;  ///< nanoseconds after which the kernel leaves and is started anew; 0: never
-  uint32_t lanes;    ///< rounded up to whole waves; 0: as many as the form is best with
+  uint32_t lanes;    ///< rounded up to whole waves; 0: as many as are on the device at once
   uint32_t by_priority;  ///< not zero: the priority form
   uint32_t one_shot;     ///< not zero: each slot is looked at once
 };
@@ -58,7 +58,9 @@ struct interface {
   bool (*flushed)(kernel* of, uint32_t number);
   /// Ends the kernel as SHUTDOWN would.
   void (*leave)(kernel* of);
-  /// Gives everything back. Only where `running` says that nobody is, or fails.
+  /// Gives everything back. Only where `running` says that nobody is, or fails: then all that this
+  /// process has on the device is given up, its other users' included, which have lost it, too;
+  /// whoever starts a kernel next starts afresh.
   void (*close)(kernel* of);
 };
 

@@ -9,10 +9,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <vector>
 
 namespace megakernel::gpu {
@@ -134,11 +136,31 @@ inline hipError_t launch(kernel& of, bool first) {
                          of.one_shot ? one_shot : persistent, 0, of.stream);
 }
 
+/// Whether a kernel of this process has taken the device along.
+inline std::atomic<bool> device_lost{false};
+
+/// Every call fails once a kernel has faulted, until the process gives up what it has on the
+/// device. The next one may find it busy with that for a while.
+inline hipError_t recover() {
+  using clock = std::chrono::steady_clock;
+  const auto end = clock::now() + std::chrono::seconds(5);
+  for (;;) {
+    const hipError_t status = hipFree(nullptr);  // makes a context
+    if (status == hipSuccess) device_lost = false;
+    if (status == hipSuccess || clock::now() > end) return status;
+    (void)hipDeviceReset();
+    (void)hipGetLastError();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
 inline void close(kernel* of) {
+  if (of->failure != hipSuccess) device_lost = true;
   if (of->has_stream) (void)hipStreamDestroy(of->stream);
   for (void* const from : of->pinned) (void)hipHostUnregister(from);
   if (of->box != nullptr) (void)hipHostFree(of->box);
   if (of->on_card != nullptr) (void)hipFree(of->on_card);
+  if (device_lost) (void)hipDeviceReset();
   (void)hipGetLastError();  // a device that is lost says so at every call
   delete of;
 }
@@ -156,12 +178,9 @@ inline answer shape(kernel& of, const request& wanted, const card& gpu, uint32_t
   const uint32_t most = static_cast<uint32_t>(resident) * gpu.processors - heralds;
   const uint64_t blocks_for_slots =
       (uint64_t{wanted.where.slots} + of.lanes_of_block - 1) / of.lanes_of_block;
-  // A wave brings 32 slots a trip over the bus; so many waves keep it busy.
-  constexpr uint32_t waves_of_bus = 32;
   uint64_t blocks = wanted.lanes != 0
                         ? (uint64_t{wanted.lanes} + of.lanes_of_block - 1) / of.lanes_of_block
-                    : of.one_shot ? most
-                                  : waves_of_bus;
+                        : most;
   *lanes = most * of.lanes_of_block;
   if (blocks > most && wanted.lanes != 0) {
     std::snprintf(why->sentence, sizeof why->sentence,
@@ -180,6 +199,10 @@ template <class Handlers>
 answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* why) {
   card gpu;
   if (const answer there = look(&gpu, why); there != answer::yes) return there;
+  if (device_lost) {
+    if (const hipError_t s = recover(); s != hipSuccess)
+      return refuse(why, s, "the device was lost and has not come back");
+  }
   made.one_shot = wanted.one_shot != 0;
   const void* const persistent[] = {
       reinterpret_cast<const void*>(device::run_persistent<Handlers>),

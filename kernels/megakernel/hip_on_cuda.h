@@ -27,6 +27,7 @@
 #define hipDeviceAttributeWarpSize cudaDevAttrWarpSize
 #define hipDeviceGetAttribute cudaDeviceGetAttribute
 #define hipDeviceGetPCIBusId cudaDeviceGetPCIBusId
+#define hipDeviceReset cudaDeviceReset
 #define hipDriverGetVersion cudaDriverGetVersion
 #define hipGetDeviceCount cudaGetDeviceCount
 #define hipGetDeviceProperties cudaGetDeviceProperties

@@ -20,6 +20,7 @@ module;
 #include <vector>
 module megakernel.runtime;
 import megakernel.protocol;
+import megakernel.scaling;
 
 namespace megakernel {
 namespace {
@@ -104,6 +105,15 @@ std::expected<gpu_component, std::string> gpu_component::find(std::string_view n
   return std::unexpected("There is no GPU to run on (" + refusals + ").");
 }
 
+result<std::uint32_t> recommended_lanes(std::uint32_t slots, std::uint32_t wave_size) noexcept {
+  // A wave has 32 slots or more on their way at once; with twice as many waves a large ring is
+  // drained more slowly, since each searches more of it while it has nothing to do.
+  constexpr std::uint32_t waves_of_bus = 64;
+  const auto sized = recommend(launch_request::direct(slots, waves_of_bus, wave_size));
+  if (!sized) return std::unexpected(sized.error());
+  return sized->geometry.lanes();
+}
+
 result<std::unique_ptr<gpu_target>> gpu_target::make(const gpu::interface& calls,
                                                      const gpu_options& options) noexcept {
   std::unique_ptr<gpu_target> made(new (std::nothrow) gpu_target(calls, options));
@@ -130,7 +140,7 @@ gpu_target::~gpu_target() {
 
 result<void> gpu_target::launch(const device::launch& where, doorbell&) noexcept {
   if (kernel_ != nullptr) return std::unexpected(error{.code = error_code::already_launched});
-  const gpu::request wanted{
+  gpu::request wanted{
       .where = where,
       .quantum = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options_.quantum.count())),
       .lanes = options_.lanes,
@@ -138,6 +148,13 @@ result<void> gpu_target::launch(const device::launch& where, doorbell&) noexcept
       .one_shot = options_.one_shot};
   std::uint32_t lanes = 0;
   gpu::reason why{};
+  if (wanted.lanes == 0 && !options_.one_shot) {
+    gpu::card card{};
+    if (calls_.look(&card, &why) != gpu::answer::yes) return std::unexpected(failed(why));
+    const auto sized = recommended_lanes(where.slots, card.wave_size);
+    if (!sized) return std::unexpected(sized.error());
+    wanted.lanes = *sized;
+  }
   switch (calls_.start(&wanted, &kernel_, &lanes, &why)) {
     case gpu::answer::yes:
       break;
@@ -146,7 +163,7 @@ result<void> gpu_target::launch(const device::launch& where, doorbell&) noexcept
           error{.code = error_code::out_of_memory, .found = where.slots, .bound = abi::slot_bytes});
     case gpu::answer::too_many_lanes:
       return std::unexpected(
-          error{.code = error_code::device_lanes_refused, .found = options_.lanes, .bound = lanes});
+          error{.code = error_code::device_lanes_refused, .found = wanted.lanes, .bound = lanes});
     case gpu::answer::no_gpu:
     case gpu::answer::failed:
       return std::unexpected(failed(why));

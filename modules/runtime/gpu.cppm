@@ -13,6 +13,7 @@ module;
 #include <thread>
 export module megakernel.runtime:gpu;
 import megakernel.protocol;
+import megakernel.scaling;
 import :deadline;
 import :feed;
 import :kernel;
@@ -54,9 +55,17 @@ class gpu_component {
   std::uint32_t wave_size_ = 0;
 };
 
+/// Lanes that suit a GPU whose ring of `slots` is in this machine's memory, as `recommend` sizes
+/// the launch: a wave for as many slots as it has lanes, and no more waves than the bus can serve.
+/// Errors: those of `recommend`. O(1).
+[[nodiscard]] result<std::uint32_t> recommended_lanes(std::uint32_t slots,
+                                                      std::uint32_t wave_size) noexcept;
+
 /// How lanes of a GPU run.
 struct gpu_options {
-  std::uint32_t lanes = 0;  ///< rounded up to whole waves; 0: as many as keep the bus busy
+  /// Rounded up to whole waves. 0: in the persistent forms as `recommended_lanes` says, in the
+  /// one-shot form as many as are on the device at once.
+  std::uint32_t lanes = 0;
   schedule order = schedule::ring_order;
   bool one_shot = false;  ///< look at each slot once and leave
   /// The kernel leaves after so long and is started anew, for displays and debuggers that allow no

@@ -5,6 +5,8 @@
 // the interpreter does on this processor. Persistent: threads publish while the kernel runs, in
 // ring order and anywhere; every slot is run exactly once, with what was published in it.
 //
+// `--small` is for sanitizers; `--lost` only crashes a kernel and starts another.
+//
 // Exit status: 0 all right, 1 something is not, 77 no GPU.
 #include <megakernel/gpu_component_main.h>
 #include <megakernel/shared_memory_policy.h>
@@ -26,12 +28,20 @@ struct tally_up {
   struct arguments {
     word nonce, at, how;
   };
+  static constexpr word wait = 2;   ///< until somebody has written its word
+  static constexpr word crash = 3;  ///< and take the device along
   template <class Context>
   MEGAKERNEL_HOST_DEVICE outcome operator()(const arguments& a, Context& context) const {
     if (a.how == 1) return outcome::fault(fault_code{100});
+#if MEGAKERNEL_ON_DEVICE && defined(__HIP__)
+    if (a.how == crash) __builtin_trap();
+#elif MEGAKERNEL_ON_DEVICE
+    if (a.how == crash) __trap();
+#endif
     const auto pair = context.template arena<word>(uint64_t{a.at} * 8, 2);
     if (!pair) return outcome::fault(fault_code{101});
 #if MEGAKERNEL_ON_DEVICE
+    while (a.how == wait && load(pair.data, relaxed, in_system) == 0) pause<1000>();
     fetch_add(pair.data, a.nonce, relaxed, in_device);
     fetch_add(pair.data + 1, 1u, relaxed, in_device);
 #else
@@ -337,19 +347,19 @@ class running_kernel {
   void wait(const char* what, Until until) {
     const auto start = card::clock::now();
     while (!until()) {
-      (void)running();
+      (void)lost();
       if (card::seconds_since(start) > 10) {
         put(where_.control, 1);
-        card::fail("waited 10 s for %s: %u slots, %u lanes", what, slots_, lanes_);
+        card::fail("waited 10 s for %s: %u slots, %u lanes %s", what, slots_, lanes_, why());
       }
     }
   }
   uint32_t running() {
-    uint32_t lanes = 0;
-    gpu::reason why{};
-    if (api_->running(kernel_, &lanes, &why) != gpu::answer::yes) card::fail("%s", why.sentence);
-    return lanes;
+    if (lost()) card::fail("%s", why());
+    return running_;
   }
+  bool lost() { return api_->running(kernel_, &running_, &why_) != gpu::answer::yes; }
+  [[nodiscard]] const char* why() const { return why_.sentence; }
   void flush() {
     const uint32_t number = api_->ask_flush(kernel_);
     wait("a flush", [&] { return api_->flushed(kernel_, number); });
@@ -395,7 +405,52 @@ class running_kernel {
   launch where_{};
   gpu::kernel* kernel_ = nullptr;
   uint32_t lanes_ = 0;
+  uint32_t running_ = 0;
+  gpu::reason why_{};
 };
+
+/// A handler that does not return holds its own wave and no other: its slot stays CLAIMED, work of
+/// other waves is done, and the kernel leaves as soon as the handler lets it.
+void test_hung(card::watchdog& dog) {
+  dog.begin("a handler that does not return");
+  constexpr word slots = 1024;
+  constexpr word stuck = 37;
+  running_kernel kernel(slots, false, slots, 0);
+  kernel.publish(stuck, 9, 0, 5, stuck, tally_up::wait);
+  kernel.wait("the stuck slot to be claimed", [&] { return get(kernel.slot(stuck)) == 2; });
+  for (word i = 0; i < slots; ++i)
+    if (i / 64 != stuck / 64) kernel.publish(i, 9, 0, 7, i, 0);
+  kernel.wait("the others' work", [&] {
+    for (word i = 0; i < slots; ++i)
+      if (i / 64 != stuck / 64 && get(kernel.slot(i)) != 3) return false;
+    return true;
+  });
+  if (get(kernel.slot(stuck)) != 2) report("a hung handler's slot is %u", get(kernel.slot(stuck)));
+  put(kernel.control() + abi::shutdown_word, 1);
+  if (kernel.running() == 0) report("the kernel has left with a handler in it");
+  put(const_cast<word*>(kernel.pair(stuck)), 1);
+  kernel.wait("the kernel to leave", [&] { return kernel.running() == 0; });
+  if (get(kernel.slot(stuck)) != 3) report("the slot is %u after all", get(kernel.slot(stuck)));
+}
+
+/// A handler that crashes takes everything on the device along: that is an error, and the next
+/// kernel of the same process runs.
+void test_lost(card::watchdog& dog) {
+  dog.begin("a device that is lost");
+  {
+    running_kernel kernel(64, false, 64, 0);
+    kernel.publish(5, 9, 0, 0, 5, tally_up::crash);
+    kernel.wait("the kernel's failure", [&] { return kernel.lost(); });
+    std::printf("lost: %s\n", kernel.why());
+  }
+  running_kernel kernel(64, false, 64, 0);
+  for (word i = 0; i < 64; ++i) kernel.publish(i, 9, 0, i + 1, i, 0);
+  for (word i = 0; i < 64; ++i)
+    kernel.wait("work after the loss", [&] { return get(kernel.slot(i)) == 3; });
+  kernel.stop();
+  for (word i = 0; i < 64; ++i)
+    if (kernel.pair(i)[0] != i + 1) report("after the loss slot %u ran wrong", i);
+}
 
 /// Every slot is published `laps` times, by threads that share them out, in an order of their own.
 void test_persistent(word slots, bool by_priority, uint32_t lanes, uint64_t quantum, bool in_order,
@@ -503,6 +558,10 @@ int main(int argc, char** argv) {
   const auto gpu = card::take("megakernel_gpu_kernels");
   const bool sanitized = argc > 1 && std::strcmp(argv[1], "--small") == 0;
   card::watchdog dog(std::chrono::seconds(sanitized ? 300 : 60));
+  if (argc > 1 && std::strcmp(argv[1], "--lost") == 0) {
+    test_lost(dog);
+    return wrong == 0 ? 0 : card::failed;
+  }
   const card::stream stream;
   test_one_shot(gpu, stream, 20261126, sanitized, dog);
   const word laps = sanitized ? 2 : 200;
@@ -520,6 +579,7 @@ int main(int argc, char** argv) {
   test_persistent(20'000, false, 4096, 0, false, 3, dog);
   test_persistent(100, false, 0, 3'000'000, true, laps, dog);
   test_leaving(dog);
+  test_hung(dog);
   std::printf("%s: %s\n", gpu.name.c_str(),
               wrong == 0 ? "the kernels are right" : "the kernels are not right, see above");
   return wrong == 0 ? 0 : card::failed;
