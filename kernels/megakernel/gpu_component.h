@@ -58,9 +58,7 @@ struct interface {
   bool (*flushed)(kernel* of, uint32_t number);
   /// Ends the kernel as SHUTDOWN would.
   void (*leave)(kernel* of);
-  /// Gives everything back. Only where `running` says that nobody is, or fails: then all that this
-  /// process has on the device is given up, its other users' included, which have lost it, too;
-  /// whoever starts a kernel next starts afresh.
+  /// Gives everything back. Only where `running` says that nobody is, or fails.
   void (*close)(kernel* of);
 };
 

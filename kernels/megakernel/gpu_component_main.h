@@ -9,12 +9,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <new>
-#include <thread>
 #include <vector>
 
 namespace megakernel::gpu {
@@ -136,31 +134,11 @@ inline hipError_t launch(kernel& of, bool first) {
                          of.one_shot ? one_shot : persistent, 0, of.stream);
 }
 
-/// Whether a kernel of this process has taken the device along.
-inline std::atomic<bool> device_lost{false};
-
-/// Every call fails once a kernel has faulted, until the process gives up what it has on the
-/// device. The next one may find it busy with that for a while.
-inline hipError_t recover() {
-  using clock = std::chrono::steady_clock;
-  const auto end = clock::now() + std::chrono::seconds(5);
-  for (;;) {
-    const hipError_t status = hipFree(nullptr);  // makes a context
-    if (status == hipSuccess) device_lost = false;
-    if (status == hipSuccess || clock::now() > end) return status;
-    (void)hipDeviceReset();
-    (void)hipGetLastError();
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-}
-
 inline void close(kernel* of) {
-  if (of->failure != hipSuccess) device_lost = true;
   if (of->has_stream) (void)hipStreamDestroy(of->stream);
   for (void* const from : of->pinned) (void)hipHostUnregister(from);
   if (of->box != nullptr) (void)hipHostFree(of->box);
   if (of->on_card != nullptr) (void)hipFree(of->on_card);
-  if (device_lost) (void)hipDeviceReset();
   (void)hipGetLastError();  // a device that is lost says so at every call
   delete of;
 }
@@ -199,10 +177,6 @@ template <class Handlers>
 answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* why) {
   card gpu;
   if (const answer there = look(&gpu, why); there != answer::yes) return there;
-  if (device_lost) {
-    if (const hipError_t s = recover(); s != hipSuccess)
-      return refuse(why, s, "the device was lost and has not come back");
-  }
   made.one_shot = wanted.one_shot != 0;
   const void* const persistent[] = {
       reinterpret_cast<const void*>(device::run_persistent<Handlers>),
