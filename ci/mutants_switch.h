@@ -23,47 +23,31 @@ constexpr bool on(unsigned n) noexcept {
   }
 }
 
-// Each operator as a function: its operands are written, and evaluated, once. `n` and the numbers
-// after it choose what stands in its place.
+// Each operator as a function: its operands are written, and evaluated, once.
 
-#define MEGAKERNEL_MUTANT_1(name, original, first)                         \
+#define MEGAKERNEL_MUTANT(name, original, other)                           \
   template <class A, class B>                                              \
   constexpr auto name(unsigned n, const A& a, const B& b) noexcept {       \
-    if (on(n)) return static_cast<decltype(a original b)>(a first b);      \
+    if (on(n)) return static_cast<decltype(a original b)>(a other b);      \
     return a original b;                                                   \
   }
-#define MEGAKERNEL_MUTANT_2(name, original, first, second)                 \
-  template <class A, class B>                                              \
-  constexpr auto name(unsigned n, const A& a, const B& b) noexcept {       \
-    if (on(n)) return a first b;                                           \
-    if (on(n + 1)) return a second b;                                      \
-    return a original b;                                                   \
-  }
-MEGAKERNEL_MUTANT_2(lt, <, <=, >=)
-MEGAKERNEL_MUTANT_2(le, <=, <, >)
-MEGAKERNEL_MUTANT_2(gt, >, >=, <=)
-MEGAKERNEL_MUTANT_2(ge, >=, >, <)
-MEGAKERNEL_MUTANT_1(eq, ==, !=)
-MEGAKERNEL_MUTANT_1(ne, !=, ==)
-MEGAKERNEL_MUTANT_1(add, +, -)
-MEGAKERNEL_MUTANT_1(sub, -, +)
-MEGAKERNEL_MUTANT_1(mul, *, +)
-MEGAKERNEL_MUTANT_1(shl, <<, >>)
-MEGAKERNEL_MUTANT_1(shr, >>, <<)
-MEGAKERNEL_MUTANT_1(band, &, |)
-MEGAKERNEL_MUTANT_1(bor, |, &)
-MEGAKERNEL_MUTANT_1(bxor, ^, |)
-#undef MEGAKERNEL_MUTANT_1
-#undef MEGAKERNEL_MUTANT_2
-
-template <class A, class B>
-constexpr auto div(unsigned n, const A& a, const B& b) noexcept {
-  return on(n) ? static_cast<decltype(a / b)>(a * b) : a / b;
-}
-template <class A, class B>
-constexpr auto rem(unsigned n, const A& a, const B& b) noexcept {
-  return on(n) ? static_cast<decltype(a % b)>(a / b) : a % b;
-}
+MEGAKERNEL_MUTANT(lt, <, <=)
+MEGAKERNEL_MUTANT(le, <=, <)
+MEGAKERNEL_MUTANT(gt, >, >=)
+MEGAKERNEL_MUTANT(ge, >=, >)
+MEGAKERNEL_MUTANT(eq, ==, !=)
+MEGAKERNEL_MUTANT(ne, !=, ==)
+MEGAKERNEL_MUTANT(add, +, -)
+MEGAKERNEL_MUTANT(sub, -, +)
+MEGAKERNEL_MUTANT(mul, *, +)
+MEGAKERNEL_MUTANT(div, /, *)
+MEGAKERNEL_MUTANT(rem, %, /)
+MEGAKERNEL_MUTANT(shl, <<, >>)
+MEGAKERNEL_MUTANT(shr, >>, <<)
+MEGAKERNEL_MUTANT(band, &, |)
+MEGAKERNEL_MUTANT(bor, |, &)
+MEGAKERNEL_MUTANT(bxor, ^, |)
+#undef MEGAKERNEL_MUTANT
 
 /// A number, or the next one.
 template <class T>

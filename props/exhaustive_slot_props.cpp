@@ -10,12 +10,16 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "exhaustive.h"
-#include "plain_handlers.h"
+#include "plain_kernel.h"
+
 #include "plain_terms.h"
+
+#include "interpret.h"
 
 namespace {
 
@@ -204,8 +208,6 @@ std::uint64_t executing(std::string& now) {
   start.io_queue[6] = 0x10;  // the request of slot 0, answered
   start.table.resize(300, 5);
   start.quotas = true;
-  using counters_type = dev::direct_counters<dev::host_memory>;
-  using slots_type = dev::interpreter<dev::host_memory, counters_type, user_opcodes>;
   std::uint64_t cases = 0;
   for (const slot_words& base : bases()) {
     bytes flipped = to_bytes(base);
@@ -222,11 +224,7 @@ std::uint64_t executing(std::string& now) {
       expected.io_queue = got.io_queue;
       expected.ring = got.ring;
       plain::run_once(expected, 0, 1);
-      const dev::launch where = launch_of(got);
-      dev::host_memory memory;
-      counters_type counters(where, memory);
-      slots_type slots(where, memory, counters);
-      dev::ring_lane<slots_type, counters_type>(where, slots, counters, {0, 1}).run_once();
+      kernel::interpret<kernel::dev::direct_counters<kernel::dev::host_memory>>(got, 1, false);
       require(got.control == expected.control);
       require(got.ring == expected.ring);
       require(got.debug_log == expected.debug_log && got.io_queue == expected.io_queue);

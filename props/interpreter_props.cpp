@@ -14,65 +14,23 @@
 #include <utility>
 #include <vector>
 
+#include "plain_kernel.h"
 #include "support.h"
 
-#include "plain_handlers.h"
+import megakernel;
+
+#include "interpret.h"
 
 namespace {
 
 using namespace props;
 namespace mk = megakernel;
 namespace dev = mk::device;
+using kernel::different;
+using kernel::execute_plainly;
+using kernel::interpret;
 using plain::kernel_state;
 using plain::words;
-
-void flush(dev::direct_counters<dev::host_memory>&) {}
-void flush(dev::counter_batch<dev::host_memory>& counters) { counters.flush(); }
-
-/// One-shot lanes, one after the other.
-template <class Counters>
-void interpret(kernel_state& k, std::uint32_t lanes, bool by_priority) {
-  const dev::launch where = launch_of(k);
-  using slots_type = dev::interpreter<dev::host_memory, Counters, user_opcodes>;
-  for (std::uint32_t l = 0; l < lanes; ++l) {
-    dev::host_memory memory;
-    Counters counters(where, memory);
-    slots_type slots(where, memory, counters);
-    if (by_priority) {
-      dev::priority_lane<dev::host_memory, slots_type, Counters>(where, memory, slots, counters,
-                                                                 {l, lanes})
-          .run_once();
-    } else {
-      dev::ring_lane<slots_type, Counters>(where, slots, counters, {l, lanes}).run_once();
-    }
-    flush(counters);
-  }
-}
-
-void execute_plainly(kernel_state& k, std::uint32_t lanes, bool by_priority) {
-  for (std::uint32_t l = 0; l < lanes; ++l) {
-    if (by_priority) {
-      plain::run_once_by_priority(k, l, lanes);
-    } else {
-      plain::run_once(k, l, lanes);
-    }
-  }
-}
-
-std::string different(const kernel_state& a, const kernel_state& b) {
-  for (const auto& [what, x, y] :
-       {std::tuple{"control", &a.control, &b.control}, std::tuple{"ring", &a.ring, &b.ring},
-        std::tuple{"debug log", &a.debug_log, &b.debug_log},
-        std::tuple{"IO queue", &a.io_queue, &b.io_queue},
-        std::tuple{"table", &a.table, &b.table}}) {
-    for (std::size_t i = 0; i < x->size(); ++i) {
-      if ((*x)[i] == (*y)[i]) continue;
-      return std::string(what) + '[' + std::to_string(i) + "]: " + std::to_string((*x)[i]) +
-             ", plainly " + std::to_string((*y)[i]);
-    }
-  }
-  return {};
-}
 
 // Hostile launches.
 
