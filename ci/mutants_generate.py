@@ -48,7 +48,7 @@ INTEGERS = NUMBERS - {TypeKind.DOUBLE, TypeKind.BOOL}
 CONSTANT = {
     K.STATIC_ASSERT, K.ENUM_DECL, K.ENUM_CONSTANT_DECL, K.FIELD_DECL, K.PARM_DECL,
     K.TEMPLATE_TYPE_PARAMETER, K.TEMPLATE_NON_TYPE_PARAMETER, K.CONCEPT_DECL, K.TYPE_ALIAS_DECL,
-    K.TYPE_ALIAS_TEMPLATE_DECL, K.FRIEND_DECL, K.CXX_UNARY_EXPR, K.USING_DECLARATION,
+    K.TYPE_ALIAS_TEMPLATE_DECL, K.CXX_UNARY_EXPR, K.USING_DECLARATION,
     K.REQUIRES_EXPR, K.CONCEPT_SPECIALIZATION_EXPR,
 }
 FUNCTIONS = {K.FUNCTION_DECL, K.CXX_METHOD, K.FUNCTION_TEMPLATE, K.CONSTRUCTOR,
@@ -248,17 +248,10 @@ def literal(file, cursor, start, end):
 
 def visit(file, cursor, parent=None):
     for child in cursor.get_children():
-        if child.kind == K.LINKAGE_SPEC or child.kind == K.NAMESPACE or \
-                child.kind.is_translation_unit():
-            visit(file, child, cursor)
-            continue
         place = child.extent.start.file
         if place is None or not place.name.endswith(file.path):
-            # `export { }` and the like have no file of their own.
-            if child.kind in (K.UNEXPOSED_DECL,):
-                visit(file, child, cursor)
             continue
-        if child.kind in CONSTANT and child.kind != K.FRIEND_DECL:
+        if child.kind in CONSTANT:
             continue
         if child.kind == K.VAR_DECL and is_constant_variable(file, child):
             continue
@@ -269,6 +262,9 @@ def visit(file, cursor, parent=None):
         if cursor.kind in DECLARATIONS and end <= cursor.location.offset:
             continue
         if cursor.kind == K.CASE_STMT and child == next(cursor.get_children()):
+            continue
+        if cursor.kind == K.IF_STMT and child == next(cursor.get_children()) and \
+                re.match(r"if\s+constexpr", file.at(cursor.extent.start.offset, start)):
             continue
         if child.kind in FUNCTIONS:
             text = file.at(start, end)
@@ -312,7 +308,7 @@ def flags(build):
             if word.startswith("@"):
                 lines = open(os.path.join(build, word[1:])).read().split("\n")
                 args += [l.replace('"', "") for l in lines if l and "module-output" not in l]
-            elif word.startswith(("-I", "-std", "-D")):
+            elif word.startswith(("-I", "-std", "-D", "-O", "-fstack")):
                 args.append(word)
         out[path] = [w for a in args for w in a.split()]
     for header in HEADERS:

@@ -160,6 +160,7 @@ std::uint64_t reading(std::string& now) {
 std::uint64_t publishing(std::string& now) {
   const slot_words published{1, window_op, 5, 1, 21, 22, 23};
   const bytes wanted = to_bytes(published);
+  const bytes miss = to_bytes(slot_words{1, 0xFFFD, 0, 0, 77, 1});
   const std::array<mk::word, 3> arguments{21, 22, 23};
   const std::array<mk::work_item, 1> items{
       {{.op = mk::opcode{window_op}, .input = 21, .output = 22, .param = 23}}};
@@ -192,6 +193,13 @@ std::uint64_t publishing(std::string& now) {
           },
           1);
       attempt([&] { return publisher.publish_work_items(1, 5, items).has_value(); }, 2);
+      std::memcpy(ring.data(), flipped.data(), flipped.size());
+      const bool free = plain::word_at(flipped, 16) == 0 || plain::word_at(flipped, 16) == 3;
+      require(publisher.publish_load_miss(1, {.resource = 77, .prefetch = true}).has_value() ==
+              free);
+      bytes after = flipped;
+      if (free) std::ranges::copy(miss, after.begin() + 64);
+      require(std::memcmp(ring.data(), after.data(), after.size()) == 0);
     });
   }
   return cases;
