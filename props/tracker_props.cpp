@@ -132,6 +132,44 @@ bool reports() {
   });
 }
 
+/// One look at a ring without slots whose kernel reports a 64-bit count.
+mk::result<mk::health_report> look(mk::health_tracker& tracker, std::uint32_t high,
+                                   std::uint32_t low, std::int64_t at) {
+  const kernel_memory m = kernel_memory().done(low).heartbeat(1).set(149, high);
+  const bytes control = m.control_bytes();
+  mk::ring_telemetry telemetry;
+  RC_ASSERT(telemetry.decode(std::as_bytes(std::span(control)), {}).has_value());
+  return tracker.look(telemetry, nanoseconds(at));
+}
+
+bool ends_of_counting() {
+  return rc::check("at the end of 64 bits, and of the clock, nothing wraps", [] {
+    const auto below = *between<std::uint32_t>(0, 15);
+    const auto low = *between<std::uint32_t>(0, 15);
+    mk::health_tracker tracker;
+    RC_ASSERT(look(tracker, 0xFFFFFFFF, 0xFFFFFFFF - below, 0).has_value());
+    // Not a low half that was seen before its high one: there is no higher one.
+    const auto back = look(tracker, 0xFFFFFFFF, low, 1);
+    RC_ASSERT(code_of(back) == mk::error_code::done_count_regressed);
+    // Taken up, it is a first look again.
+    tracker.take_up_count();
+    const auto again = look(tracker, 0xFFFFFFFF, low, 2);
+    RC_ASSERT(again.has_value());
+    RC_ASSERT(again->done == (0xFFFFFFFFull << 32 | low));
+    RC_ASSERT((again->done_delta == 0 && again->verdict == mk::verdict::watching));
+
+    constexpr auto first = nanoseconds::min();
+    RC_ASSERT((mk::detail::elapsed(first, nanoseconds::max()) == nanoseconds::max()));
+    RC_ASSERT((mk::detail::elapsed(nanoseconds(-1), nanoseconds::max()) == nanoseconds::max()));
+    RC_ASSERT((mk::detail::elapsed(nanoseconds(0), nanoseconds::max()) == nanoseconds::max()));
+    RC_ASSERT((mk::detail::elapsed(first, nanoseconds(-2)) == nanoseconds::max() - nanoseconds(1)));
+  });
+}
+
 }  // namespace
 
-int main() { return reports() ? 0 : 1; }
+int main() {
+  bool ok = reports();
+  ok &= ends_of_counting();
+  return ok ? 0 : 1;
+}
