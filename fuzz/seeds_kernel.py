@@ -207,7 +207,7 @@ def launch(seeds):
              asked() + bytes([1, 14, 1]) + number(10_000) + nothing),
             ("items", "more items than have numbers", asked() + nothing + wide(1 << 33)),
             ("padding", "items whose workgroups have no numbers",
-             asked(requested_worker_groups=255) + nothing + wide(0xFFFFFFFF)),
+             asked(requested_worker_groups=254) + nothing + wide(0xFFFFFFFF)),
             ("counted", "requeues past the last number", asked() + nothing + wide(5) +
              wide((1 << 64) - 1) + wide(7) + numbers(3, 9) + b"\1"),
             ("promoted", "promotions past the last number", asked() + nothing + wide(5) + wide(7) +
