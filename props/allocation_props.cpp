@@ -357,10 +357,12 @@ bool arrays() {
             } else {
               auto moved = std::move(array);
               expect((moved.size() == size && moved.capacity() == capacity));
+              expect((array.empty() && array.capacity() == 0 && array.data() == nullptr));
               mk::aligned_array<std::uint32_t> other;
               expect(other.resize_for_overwrite(3).has_value());
               other = std::move(moved);
               array = std::move(other);
+              expect((other.empty() && other.capacity() == 0 && other.data() == nullptr));
             }
             expect(array.size() == wanted.size());
             expect(array.empty() == wanted.empty());

@@ -269,6 +269,9 @@ bool every_code() {
                      auto table = all_provokers();
                      std::set<code> reached;
                      if (ring.there()) {
+                       const auto most = ring.bytes().first(reservation::size - 64);
+                       RC_ASSERT(mk::ring_view::over(some(640), most)->size() == 0xFFFFFFFF);
+                       RC_ASSERT(mk::ring_publisher::over(most)->slots() == 0xFFFFFFFF);
                        const auto large = large_ring_provokers(ring);
                        table.insert(table.end(), large.begin(), large.end());
                      } else {

@@ -81,6 +81,13 @@ void read_control(std::span<const unsigned char> control, std::uint32_t observab
   RC_ASSERT(salvaged.size() == wanted.size());
   RC_ASSERT(salvaged.empty() == wanted.empty());
   for (std::uint32_t i = 0; i < 32; ++i) RC_ASSERT(salvaged[i] == each[i]);
+  auto step = salvaged.begin();
+  for (const auto& [index, count] : wanted) {
+    RC_ASSERT((step != salvaged.end() && *step == mk::metric{index, count}));
+    const auto before = step++;
+    RC_ASSERT((*before == mk::metric{index, count} && before != step));
+  }
+  RC_ASSERT((step == salvaged.end()));
   const auto strict = mk::read_metrics(bytes);
   if (control.size() % 4 != 0) {
     RC_ASSERT(code_of(strict) == mk::error_code::control_misaligned);
@@ -183,6 +190,12 @@ bool debug_logs() {
     std::size_t seen = 0;
     for (const mk::debug_record& r : lenient.records) RC_ASSERT((r == record(seen++)));
     RC_ASSERT(seen == kept);
+    auto step = lenient.records.begin();
+    for (std::size_t i = 0; i < kept; ++i) {
+      const auto before = step++;
+      RC_ASSERT((*before == record(i) && before != step));
+    }
+    RC_ASSERT((step == lenient.records.end() && lenient.records.empty() == (kept == 0)));
 
     const auto strict = mk::read_debug_log(at.view());
     mk::error wanted{.code = mk::error_code{0}, .buffer = mk::buffer::debug_log};

@@ -21,11 +21,10 @@ class status_tally {
   static constexpr std::uint32_t capacity = 255;
 
   void add(slot_status status) noexcept { bytes_ += one_[std::min(word(status), unknown)]; }
-  /// Adds the block's counts to `totals`, by status, and starts over.
-  void flush(std::array<std::uint32_t, 8>& totals) noexcept {
+  /// Adds the block's counts to `totals`, by status.
+  void add_to(std::array<std::uint32_t, 8>& totals) const noexcept {
     for (unsigned status = 0; status < 8; ++status)
       totals[status] += static_cast<std::uint32_t>(bytes_ >> (8 * status) & 0xFF);
-    bytes_ = 0;
   }
 
  private:
@@ -79,7 +78,7 @@ result<void> scan(const ring_view& view, const window_opcodes& opcodes,
         found += sieve.maybe(opcode{load_word(slot, abi::opcode_word)});
       }
     }
-    tally.flush(by_status);
+    tally.add_to(by_status);
     if constexpr (Windows) {
       if (auto collected = windows.collect(opcodes, ring, std::span(candidates).first(found));
           !collected)

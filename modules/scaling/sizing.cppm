@@ -1,8 +1,10 @@
 module;
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <expected>
+#include <limits>
 #include <string_view>
 export module megakernel.scaling:sizing;
 import megakernel.protocol;
@@ -59,22 +61,38 @@ struct grid_plan {
   return std::clamp(workers, 1u, std::max(1u, max_x));
 }
 
+namespace detail {
+
+/// The two below, over any width of integer: they are tried with every pair of the narrow ones.
+template <std::unsigned_integral Count>
+[[nodiscard]] constexpr Count covering_workgroups(Count slots, Count width) noexcept {
+  slots = std::max<Count>(1, slots);
+  width = std::max<Count>(1, width);
+  const auto room = static_cast<Count>(std::numeric_limits<Count>::max() - slots);
+  const Count more = std::min(static_cast<Count>(width - 1), room);
+  return static_cast<Count>((slots + more) / width);
+}
+
+template <std::unsigned_integral Count>
+[[nodiscard]] constexpr Count padded_slot_count(Count slots, Count width) noexcept {
+  return static_cast<Count>(covering_workgroups(slots, width) * std::max<Count>(1, width));
+}
+
+}  // namespace detail
+
 /// Workgroups of `width` lanes that hold `slots`, at least one slot in at least one lane; the sum
 /// before the division saturates, so that a last part of under `width` slots can be left out where
 /// they would run past 2^32 - 1. Never 0. O(1).
 [[nodiscard]] constexpr std::uint32_t covering_workgroups(std::uint32_t slots,
                                                           std::uint32_t width) noexcept {
-  slots = std::max(1u, slots);
-  width = std::max(1u, width);
-  const std::uint32_t room = 0xFFFF'FFFFu - slots;
-  return (slots + std::min(width - 1, room)) / width;
+  return detail::covering_workgroups(slots, width);
 }
 
 /// `slots`, at least one, rounded up to whole workgroups. Where that is over 2^32 - 1 it is the
 /// largest whole number of workgroups instead, which is less than `slots`. O(1).
 [[nodiscard]] constexpr std::uint32_t padded_slot_count(std::uint32_t slots,
                                                         std::uint32_t width) noexcept {
-  return covering_workgroups(slots, width) * std::max(1u, width);
+  return detail::padded_slot_count(slots, width);
 }
 
 /// Workgroups of `width` lanes to launch for a queue: enough to cover it, at most the worker groups

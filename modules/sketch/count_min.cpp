@@ -14,11 +14,6 @@ import megakernel.protocol;
 namespace megakernel {
 namespace {
 
-std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept {
-  std::uint64_t sum = 0;
-  return __builtin_add_overflow(a, b, &sum) ? ~std::uint64_t{0} : sum;
-}
-
 std::unexpected<error> refuse(error_code code, std::uint64_t index, std::uint64_t found,
                               std::uint64_t bound) noexcept {
   return std::unexpected(error{
@@ -137,7 +132,7 @@ void count_min_sketch::merge_unchecked(const count_min_sketch& other) noexcept {
   std::uint64_t* const to = counters_.data();
   const std::uint64_t* const from = other.counters_.data();
   for (std::size_t i = 0; i < counters_.size(); ++i) to[i] += from[i];
-  total_ = saturating_add(total_, other.total_);
+  total_ = detail::saturating_add(total_, other.total_);
 }
 
 result<void> count_min_sketch::merge(const count_min_sketch& other) noexcept {

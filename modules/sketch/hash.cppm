@@ -1,7 +1,9 @@
 module;
 #include <algorithm>
 #include <bit>
+#include <concepts>
 #include <cstdint>
+#include <limits>
 export module megakernel.sketch:hash;
 
 /// The hash of SPEC 5, which the byte form names: two sketches can be merged only when it agrees.
@@ -26,37 +28,53 @@ namespace detail {
 /// as w > 1; then q = floor(x m / 2^64) is floor(x / w) or one less:
 ///   x/w - x m / 2^64 = (x / 2^64) (2^64/w - m), and both factors are in [0, 1).
 /// So x - q w is in [0, 2w), never above x, and one conditional subtraction makes it exact.
-class modulus {
+template <std::unsigned_integral Word, class Wide>
+class basic_modulus {
+  static constexpr unsigned word_bits = std::numeric_limits<Word>::digits;
+  static_assert(sizeof(Wide) == 2 * sizeof(Word));
+
  public:
   /// Modulo one.
-  constexpr modulus() noexcept = default;
+  constexpr basic_modulus() noexcept = default;
   /// `width` is not 0.
-  constexpr explicit modulus(std::uint64_t width) noexcept
-      : width_(width), reciprocal_(std::has_single_bit(width) ? 0 : ~std::uint64_t{0} / width) {}
+  constexpr explicit basic_modulus(Word width) noexcept
+      : width_(width),
+        reciprocal_(std::has_single_bit(width)
+                        ? Word{0}
+                        : static_cast<Word>(std::numeric_limits<Word>::max() / width)) {}
 
-  [[nodiscard]] constexpr std::uint64_t width() const noexcept { return width_; }
+  [[nodiscard]] constexpr Word width() const noexcept { return width_; }
   [[nodiscard]] constexpr bool masks() const noexcept { return reciprocal_ == 0; }
 
   /// Where masks().
-  [[nodiscard]] constexpr std::uint64_t by_mask(std::uint64_t x) const noexcept {
-    return x & (width_ - 1);
+  [[nodiscard]] constexpr Word by_mask(Word x) const noexcept {
+    return static_cast<Word>(x & (width_ - 1));
   }
   /// Where not masks().
-  [[nodiscard]] constexpr std::uint64_t by_reciprocal(std::uint64_t x) const noexcept {
-    const auto quotient =
-        static_cast<std::uint64_t>(static_cast<unsigned __int128>(x) * reciprocal_ >> 64);
-    const std::uint64_t rest = x - quotient * width_;
+  [[nodiscard]] constexpr Word by_reciprocal(Word x) const noexcept {
+    const Wide quotient = static_cast<Wide>(static_cast<Wide>(x) * reciprocal_) >> word_bits;
+    const auto rest = static_cast<Word>(x - quotient * width_);
     // Below the width the difference wraps and is the larger of the two.
-    return std::min(rest, rest - width_);
+    return std::min(rest, static_cast<Word>(rest - width_));
   }
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t x) const noexcept {
+  [[nodiscard]] constexpr Word operator()(Word x) const noexcept {
     return masks() ? by_mask(x) : by_reciprocal(x);
   }
 
  private:
-  std::uint64_t width_ = 1;
-  std::uint64_t reciprocal_ = 0;
+  Word width_ = 1;
+  Word reciprocal_ = 0;
 };
+
+// Narrower ones are for tests, which can try every number.
+using modulus = basic_modulus<std::uint64_t, unsigned __int128>;
+
+/// a + b, or the largest number where that is more.
+template <std::unsigned_integral Word>
+[[nodiscard]] constexpr Word saturating_add(Word a, Word b) noexcept {
+  Word sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<Word>::max() : sum;
+}
 
 static_assert(modulus(1)(~0ull) == 0 && modulus(2)(~0ull) == 1 && modulus(3)(~0ull) == 0);
 static_assert(modulus(~0ull)(~0ull) == 0 && modulus(~0ull)(~0ull - 1) == ~0ull - 1);
