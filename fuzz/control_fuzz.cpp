@@ -1,0 +1,141 @@
+// The control buffer (SPEC 2.3): an input is the buffer. The snapshot, the readers of single words
+// and the writer of the partition table agree with words read plainly.
+#include "fuzz.h"
+#include "plain_decoder.h"
+
+#include "megakernel_import.h"
+
+namespace mk = megakernel;
+
+namespace {
+
+std::string_view wrong_with(std::size_t size) {
+  if (size < 640) return "control_too_short";
+  return size % 4 != 0 ? "control_misaligned" : "";
+}
+
+/// Why words [first, first + count) cannot be read; empty where they can.
+std::string_view missing(std::size_t size, std::uint64_t first, std::uint64_t count) {
+  if (size % 4 != 0) return "control_misaligned";
+  return first + count > size / 4 ? "control_missing_word" : "";
+}
+
+void check_snapshot(const fuzz::block& control) {
+  const auto decoded = mk::decode_control(control.view());
+  if (fuzz::refused_as(decoded, wrong_with(control.plain().size()))) return;
+  const plain::control plainly = plain::decode(control.plain(), {}, {}).control;
+  const auto word = [&](std::size_t i) { return fuzz::word_at(control.plain(), i); };
+
+  fuzz::check(decoded->shutdown() == plainly.shutdown, "SHUTDOWN is read as it stands");
+  fuzz::check(decoded->done_count() == plainly.done_count, "DONE_COUNT is read as it stands");
+  fuzz::check(decoded->epoch() == plainly.epoch, "EPOCH is read as it stands");
+  fuzz::check(decoded->starvation() == word(135), "the starvation counter is read as it stands");
+  fuzz::check(std::ranges::equal(decoded->tenant_fairness(), plainly.tenant_fairness),
+              "the counters of tenants are read as they stand");
+  fuzz::check(std::ranges::equal(decoded->priority_fairness(), plainly.priority_fairness),
+              "the counters of priorities are read as they stand");
+  for (std::size_t i = 0; i < 160; ++i)
+    fuzz::check(decoded->words()[i] == word(i), "a snapshot is a copy of the fixed words");
+  for (std::size_t i = 0; i < 6; ++i)
+    fuzz::check(decoded->priority_offsets()[i] == word(129 + i),
+                "the partitions are where they are");
+  for (std::size_t i = 0; i < 32; ++i)
+    fuzz::check(decoded->quotas()[i] == word(32 + i), "the quotas are where they are");
+
+  std::size_t at = 0;
+  for (const auto [index, count] : decoded->metrics()) {
+    fuzz::check(at < plainly.metrics.size() && plainly.metrics[at] == std::pair(index, count),
+                "metrics are the counters that are not zero, in ascending order");
+    fuzz::check(decoded->metrics()[index] == count, "a metric is found by its index");
+    ++at;
+  }
+  fuzz::check(at == plainly.metrics.size() && decoded->metrics().size() == at &&
+                  decoded->metrics().empty() == (at == 0),
+              "no metric is missing");
+
+  const auto report = decoded->report();
+  fuzz::check(report.has_value() == plainly.reports, "revision 1 reports, and no other");
+  if (report) {
+    const std::array words{report->heartbeat,         report->faults,
+                           report->unauthorised_seen, report->throttled_seen,
+                           report->workers_alive,     report->claims_lost,
+                           report->debug_dropped,     report->done_count_high};
+    fuzz::check(words == plainly.extension, "the report is read as it stands");
+  }
+  for (const std::uint32_t tenant : {0u, 1u, 27u, 28u, 29u, 30u, 31u, word(0), ~0u}) {
+    const std::uint64_t mask = std::uint64_t{word(2)} + tenant;
+    const bool may = tenant < 29 && mask >= 3 && mask < 32 && word(mask) != 0;
+    fuzz::check(decoded->authorises(tenant) == may, "a tenant needs a mask inside the table");
+  }
+}
+
+void check_readers(const fuzz::block& control) {
+  const auto from = control.view();
+  const std::size_t size = from.size();
+  const auto word = [&](std::size_t i) { return fuzz::word_at(control.plain(), i); };
+  if (const auto got = mk::read_done_count(from); !fuzz::refused_as(got, missing(size, 1, 1)))
+    fuzz::check(*got == word(1), "DONE_COUNT is word 1");
+  if (const auto got = mk::read_epoch(from); !fuzz::refused_as(got, missing(size, 128, 1)))
+    fuzz::check(*got == word(128), "EPOCH is word 128");
+
+  const auto salvaged = mk::salvage_metrics(from);
+  for (std::size_t i = 0; i < 32; ++i)
+    fuzz::check(salvaged[i] == (96 + i < size / 4 ? word(96 + i) : 0), "what is whole is salvaged");
+  if (const auto got = mk::read_metrics(from); !fuzz::refused_as(got, missing(size, 96, 32)))
+    fuzz::check(std::ranges::equal(*got, salvaged), "whole metrics are salvaged whole");
+
+  const std::uint32_t named = size >= 4 ? word(0) : 0;
+  const auto last = static_cast<std::uint32_t>(size / 4 - 160);  // wraps where there is none
+  for (const std::uint32_t index : {0u, 1u, last - 1, last, named, 0xFFFF'FF5Fu, 0xFFFF'FF60u}) {
+    const std::uint64_t at = std::uint64_t{160} + index;
+    const auto got = mk::read_observable(from, index);
+    const bool too_far = index > 0xFFFF'FFFFu - 160;
+    if (!fuzz::refused_as(got, too_far ? "observable_index_overflow" : missing(size, at, 1)))
+      fuzz::check(*got == word(at), "observable words start at word 160");
+    fuzz::check(mk::salvage_observable(from, index) == (at < size / 4 ? word(at) : 0),
+                "an observable word that is not there is zero");
+  }
+}
+
+void check_partitions(const fuzz::block& control) {
+  const std::size_t size = control.plain().size();
+  fuzz::block written(control.plain());
+  fuzz::block expected(control.plain());
+  const std::uint32_t slots = size >= 8 ? fuzz::word_at(control.plain(), 1) : 7;
+  const auto got = mk::write_priority_offsets(written.writable(), slots);
+  if (!fuzz::refused_as(got, size % 4 != 0          ? "control_misaligned"
+                             : size < (129 + 6) * 4 ? "control_too_short"
+                                                    : "")) {
+    std::uint32_t first = 0;
+    for (std::size_t p = 0; p < 6; ++p) {
+      for (std::size_t b = 0; b < 4; ++b)
+        expected[4 * (129 + p) + b] = static_cast<std::uint8_t>(first >> 8 * b);
+      first += slots / 5 + (p == 2 ? slots % 5 : 0);
+    }
+  }
+  fuzz::check(written == expected, "six words are written, or none");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fuzz::bytes input(data, size);
+  const fuzz::block aligned(input);
+  const fuzz::block askew(input, 1);
+  check_snapshot(askew);
+  fuzz::check(mk::decode_control(aligned.view()) == mk::decode_control(askew.view()),
+              "bytes may have any alignment");
+  check_readers(askew);
+  check_partitions(askew);
+  return 0;
+}
+
+/// Most inputs get a length that is valid.
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
+                                               std::size_t most, unsigned seed) {
+  const std::size_t made = LLVMFuzzerMutate(data, size, most);
+  const std::size_t whole = std::max<std::size_t>(made / 4 * 4, 640);
+  if (seed % 16 == 0 || whole > most) return made;
+  if (whole > made) std::memset(data + made, 0, whole - made);
+  return whole;
+}
