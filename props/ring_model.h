@@ -3,15 +3,16 @@
 // library; the numbers are the wire's.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <ostream>
 #include <string_view>
 #include <variant>
 #include <vector>
 
-#include "support.h"
+#include "plain_decoder.h"
 
 namespace props::model {
 
@@ -69,6 +70,12 @@ struct publish_window {
   std::vector<words> required;
   std::vector<words> lookahead;
 };
+/// Not among the random steps, since nothing else about it is random.
+struct publish_miss {
+  std::uint32_t slot = 0;
+  std::uint32_t resource = 0;
+  bool prefetch = false;
+};
 struct publish_items {
   std::uint32_t first = 0;
   std::uint32_t tenant = 0;
@@ -92,7 +99,7 @@ inline bool publishable(std::uint32_t op) {
 /// The argument words of a packed slot, or why there are none.
 inline std::variant<words, refusal> pack(const std::vector<inner_op>& ops) {
   if (ops.size() > 255) return refusal{"packed_too_many_ops", 0, ops.size(), 255};
-  bytes table(2 + 2 * ops.size());
+  std::vector<unsigned char> table(2 + 2 * ops.size());
   while (table.size() % 4 != 0) table.push_back(0);
   const std::size_t table_words = table.size() / 4;
   if (table_words > 12) return refusal{"packed_metadata_too_large", 0, table_words, 12};
@@ -178,6 +185,14 @@ class ring {
     if (auto no = check_run(s.first, entries.size())) return {no};
     if (auto no = check_free(s.first, entries.size())) return {no};
     return write_all(s.first, entries);
+  }
+  outcome operator()(const publish_miss& s) {
+    entry e;
+    if (auto no = check(s.slot, 0, e)) return {no};
+    e.op = 0xFFFDu;
+    e.arguments = {s.resource, s.prefetch};
+    write(s.slot, e);
+    return {};
   }
   outcome operator()(const poke& s) {
     if (s.slot < slots()) words_[std::size_t{s.slot} * 16] = s.status;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ring_model.h"
+#include "support.h"
 
 namespace props::model {
 

@@ -1,0 +1,123 @@
+// Fresh buffers (SPEC 3, "Encode"): any layout. What is made has its length and is zero but for the
+// words that are named; what is too large, or has no memory, is refused.
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "failing_heap.h"
+#include "fuzz.h"
+#include "plain_decoder.h"
+#include "ring_model.h"
+
+#include "megakernel_import.h"
+
+#include "real_ring.h"
+
+namespace mk = megakernel;
+namespace model = props::model;
+
+namespace {
+
+constexpr std::uint32_t most = 1'048'576;
+
+/// What a buffer is to be: a refusal, or words.
+struct wanted {
+  std::string_view refusal;
+  fuzz::words words;
+};
+
+void check_made(const mk::result<mk::byte_buffer>& got, const wanted& w) {
+  if (fuzz::short_memory::ran_out()) {
+    fuzz::refused_as(got, "out_of_memory");
+    return;
+  }
+  if (fuzz::refused_as(got, w.refusal)) return;
+  fuzz::check(got->size() == w.words.size() * 4, "a buffer is as long as its layout says");
+  for (std::size_t i = 0; i < w.words.size(); ++i)
+    fuzz::check(mk::load_word(got->data(), i) == w.words[i],
+                "a fresh buffer is zero but for what it says of itself");
+}
+
+void control(fuzz::input& in, std::uint32_t count) {
+  const mk::control_layout layout{
+      .shutdown = in.flag(), .tenants = in.number(), .observable_words = count};
+  wanted w;
+  if (count > most) {
+    w.refusal = "observable_slots_too_large";
+  } else {
+    w.words.resize(160 + count);
+    w.words[0] = layout.shutdown;
+    w.words[2] = 3;
+    for (std::uint32_t t = 0; t < layout.tenants && t < 29; ++t) w.words[3 + t] = 0xFFFF'FFFF;
+    for (std::uint32_t t = 0; t < layout.tenants && t < 32; ++t) w.words[32 + t] = 1'000'000;
+  }
+  check_made(mk::encode_control(layout), w);
+}
+
+void work_items(fuzz::input& in, std::uint32_t count) {
+  model::publish_items items{.first = 0, .tenant = in.number(), .items = {}};
+  for (std::uint32_t n = in.below(6); n != 0; --n)
+    items.items.push_back({in.number(), in.number(), in.number(), in.number()});
+  model::ring expected(std::min(count, 300u));
+  wanted w;
+  if (items.items.size() > count) {
+    w.refusal = "work_items_exceed_slot_count";
+  } else if (const auto out = expected(items); out.refused) {
+    w.refusal = out.refused->code;
+  } else if (count > most) {
+    w.refusal = "slot_count_too_large";
+  } else {
+    w.words = expected.all();
+  }
+  check_made(mk::encode_work_items(count, items.tenant, model::real_ring::items_of(items)), w);
+}
+
+void lengths(std::uint32_t count) {
+  const auto check = [](std::optional<std::uint64_t> got, std::uint64_t words) {
+    fuzz::check(got.has_value() == (words <= 0xFFFF'FFFFu) && (!got || *got == words * 4),
+                "a length is of words that 32 bits can count");
+  };
+  check(mk::control_byte_length(count), std::uint64_t{160} + count);
+  check(mk::ring_byte_length(count), std::uint64_t{16} * count);
+  check(mk::debug_log_byte_length(count), 1 + std::uint64_t{4} * count);
+  std::uint32_t first = 0;
+  const auto offsets = mk::default_priority_offsets(count);
+  for (std::size_t p = 0; p < 6; ++p) {
+    fuzz::check(offsets[p] == first, "partitions follow one another");
+    first += count / 5 + (p == 2 ? count % 5 : 0);
+  }
+  fuzz::check(offsets[5] == count, "the last offset is the number of slots");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::input in(data, size);
+  const std::uint32_t kind = in.below(5);
+  const fuzz::short_memory scarce(in.below(16) == 15 ? 1 : 0);
+  const std::uint32_t any = in.number();
+  lengths(any);
+  const std::uint32_t count = any > 300 && any <= most ? any % 300 : any;  // quick to make
+  switch (kind) {
+    case 0:
+      control(in, count);
+      break;
+    case 1:
+      check_made(mk::encode_ring(count), {count > most ? "slot_count_too_large" : "",
+                                          fuzz::words(count > most ? 0 : std::size_t{16} * count)});
+      break;
+    case 2:
+      check_made(mk::encode_debug_log(count),
+                 {count > most ? "record_capacity_too_large" : "",
+                  fuzz::words(count > most ? 0 : 1 + std::size_t{4} * count)});
+      break;
+    case 3:
+      check_made(mk::encode_io_queue(count),
+                 {count > 64 ? "io_queue_too_large" : "",
+                  fuzz::words(count > 64 ? 0 : std::size_t{8} * count)});
+      break;
+    default:
+      work_items(in, count);
+  }
+  return 0;
+}

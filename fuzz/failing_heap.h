@@ -1,0 +1,54 @@
+// Allocations that fail when an input says so. It replaces the allocation functions that the
+// library's arrays use, so include it once in a program; the thread sanitizer, which has its own,
+// keeps them, and nothing fails there.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MEGAKERNEL_FUZZ_HEAP_NEVER_FAILS
+#endif
+#endif
+
+namespace fuzz {
+
+/// While it lives, the `nth` allocation of the library's arrays from now on fails; 0: none does.
+class short_memory {
+ public:
+  explicit short_memory(unsigned nth) { left = nth; }
+  ~short_memory() { left = 0; }
+  short_memory(const short_memory&) = delete;
+  short_memory& operator=(const short_memory&) = delete;
+
+  /// Whether it has failed; asked once.
+  static bool ran_out() {
+    const bool did = failed;
+    failed = false;
+    return did;
+  }
+
+  /// Of the allocation functions.
+  static bool fails_now() {
+    if (left == 0 || --left != 0) return false;
+    failed = true;
+    return true;
+  }
+
+ private:
+  inline static unsigned left = 0;
+  inline static bool failed = false;
+};
+
+}  // namespace fuzz
+
+#ifndef MEGAKERNEL_FUZZ_HEAP_NEVER_FAILS
+void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  void* memory = nullptr;
+  if (fuzz::short_memory::fails_now()) return nullptr;
+  return posix_memalign(&memory, static_cast<std::size_t>(alignment), size) == 0 ? memory : nullptr;
+}
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+#endif
