@@ -19,130 +19,18 @@
 
 import megakernel;
 
+#include "interpret.h"
+
 namespace {
 
 using namespace props;
 namespace mk = megakernel;
 namespace dev = mk::device;
+using kernel::different;
+using kernel::execute_plainly;
+using kernel::interpret;
 using plain::kernel_state;
 using plain::words;
-
-// The opcodes that plain_kernel.h names.
-
-constexpr mk::fault_code outside{2};
-
-struct store_handler {
-  static constexpr mk::opcode op{plain::user_store};
-  struct arguments {
-    mk::word index, value;
-  };
-  template <class Context>
-  dev::outcome operator()(const arguments& a, Context& context) const {
-    return context.store_result(a.index, a.value) ? dev::outcome::done()
-                                                  : dev::outcome::fault(outside);
-  }
-};
-struct add_handler {
-  static constexpr mk::opcode op{plain::user_add};
-  using arguments = store_handler::arguments;
-  template <class Context>
-  dev::outcome operator()(const arguments& a, Context& context) const {
-    return context.add_result(a.index, a.value) ? dev::outcome::done()
-                                                : dev::outcome::fault(outside);
-  }
-};
-struct yield_handler {
-  static constexpr mk::opcode op{plain::user_yield};
-  struct arguments {};
-  template <class Context>
-  dev::outcome operator()(const arguments&, Context&) const {
-    return dev::outcome::yield();
-  }
-};
-struct requeue_handler {
-  static constexpr mk::opcode op{plain::user_requeue};
-  struct arguments {};
-  template <class Context>
-  dev::outcome operator()(const arguments&, Context&) const {
-    return dev::outcome::requeue();
-  }
-};
-struct fault_handler {
-  static constexpr mk::opcode op{plain::user_fault};
-  struct arguments {
-    mk::word why;
-  };
-  template <class Context>
-  dev::outcome operator()(const arguments& a, Context& context) const {
-    context.add_result(0, 1);
-    return dev::outcome::fault(mk::fault_code{a.why});
-  }
-};
-using user_opcodes =
-    dev::handlers<store_handler, add_handler, yield_handler, requeue_handler, fault_handler>;
-
-dev::launch launch_of(kernel_state& k) {
-  return {.control = k.control.data(),
-          .control_words = static_cast<mk::word>(k.control.size()),
-          .ring = k.ring.data(),
-          .slots = static_cast<mk::word>(k.ring.size() / 16),
-          .debug_log = k.debug_log.data(),
-          .debug_words = static_cast<mk::word>(k.debug_log.size()),
-          .io_queue = k.io_queue.data(),
-          .io_slots = static_cast<mk::word>(k.io_queue.size() / 8),
-          .dfa_table = k.table.data(),
-          .dfa_words = static_cast<mk::word>(k.table.size()),
-          .system_tenant = k.system_tenant,
-          .quotas = k.quotas};
-}
-
-void flush(dev::direct_counters<dev::host_memory>&) {}
-void flush(dev::counter_batch<dev::host_memory>& counters) { counters.flush(); }
-
-/// One-shot lanes, one after the other.
-template <class Counters>
-void interpret(kernel_state& k, std::uint32_t lanes, bool by_priority) {
-  const dev::launch where = launch_of(k);
-  using slots_type = dev::interpreter<dev::host_memory, Counters, user_opcodes>;
-  for (std::uint32_t l = 0; l < lanes; ++l) {
-    dev::host_memory memory;
-    Counters counters(where, memory);
-    slots_type slots(where, memory, counters);
-    if (by_priority) {
-      dev::priority_lane<dev::host_memory, slots_type, Counters>(where, memory, slots, counters,
-                                                                 {l, lanes})
-          .run_once();
-    } else {
-      dev::ring_lane<slots_type, Counters>(where, slots, counters, {l, lanes}).run_once();
-    }
-    flush(counters);
-  }
-}
-
-void execute_plainly(kernel_state& k, std::uint32_t lanes, bool by_priority) {
-  for (std::uint32_t l = 0; l < lanes; ++l) {
-    if (by_priority) {
-      plain::run_once_by_priority(k, l, lanes);
-    } else {
-      plain::run_once(k, l, lanes);
-    }
-  }
-}
-
-std::string different(const kernel_state& a, const kernel_state& b) {
-  for (const auto& [what, x, y] :
-       {std::tuple{"control", &a.control, &b.control}, std::tuple{"ring", &a.ring, &b.ring},
-        std::tuple{"debug log", &a.debug_log, &b.debug_log},
-        std::tuple{"IO queue", &a.io_queue, &b.io_queue},
-        std::tuple{"table", &a.table, &b.table}}) {
-    for (std::size_t i = 0; i < x->size(); ++i) {
-      if ((*x)[i] == (*y)[i]) continue;
-      return std::string(what) + '[' + std::to_string(i) + "]: " + std::to_string((*x)[i]) +
-             ", plainly " + std::to_string((*y)[i]);
-    }
-  }
-  return {};
-}
 
 // Hostile launches.
 

@@ -20,100 +20,15 @@
 
 import megakernel;
 
+#include "scaling_compare.h"
+
 namespace {
 
 using namespace props::scaling;
 using namespace megakernel;
 
-plain::ask plain_of(const launch_request& r) {
-  return {.queue = r.queue_len,
-          .groups = r.requested_worker_groups,
-          .width = r.limits.max_workgroup_size_x,
-          .dimension = r.limits.max_compute_workgroups_per_dimension,
-          .invocations = r.limits.max_compute_invocations_per_workgroup,
-          .hits = r.requested_hit_capacity,
-          .hits_each = r.expected_hits_per_item,
-          .opcodes = r.hot_opcode_count,
-          .windows = r.hot_window_count,
-          .requeues = r.requeue_count,
-          .age = r.max_priority_age,
-          .nodes = r.graph_node_count,
-          .edges = r.graph_edge_count,
-          .density = r.frontier_density_bps,
-          .pressure = r.memory_pressure_bps,
-          .resident = r.resident_device_bytes,
-          .budget = r.device_memory_budget_bytes};
-}
-
-plain::policy plain_of(const policy_parameters& p) {
-  return {.divisor = p.sizing.occupancy_divisor,
-          .most_groups = p.sizing.max_dispatch_groups,
-          .powerful_from = p.sizing.powerful_invocations,
-          .powerful_groups = p.sizing.powerful_worker_groups,
-          .min_hits = p.min_hit_capacity,
-          .multiplier = p.hit_capacity_multiplier,
-          .waves = p.saturated_waves,
-          .hot_opcodes = p.hot_opcode_threshold,
-          .hot_windows = p.hot_window_threshold,
-          .jit = p.jit_queue_len_threshold,
-          .old = p.priority_age_threshold,
-          .sparse = p.sparse_bps,
-          .dense = p.dense_bps,
-          .margin = p.frontier_hysteresis_bps,
-          .pressure = p.memory_pressure_bps,
-          .pressure_margin = p.memory_hysteresis_bps,
-          .edges = p.fusion_edge_threshold,
-          .scratch = p.scratch_bytes_per_hit};
-}
-
-int plain_of(std::optional<launch_topology> t) {
-  return t ? static_cast<int>(*t) : static_cast<int>(plain::none);
-}
-
-/// Where the library's answer differs from the plain one; empty where it does not.
-std::string difference(const result<launch_recommendation>& got, const plain::launch& wanted) {
-  if (!got) {
-    const error& e = got.error();
-    if (name(e.code) != wanted.error) return "error " + std::string(name(e.code));
-    if (e.index != wanted.index || e.found != wanted.found || e.bound != wanted.bound)
-      return "an error's operands";
-    return {};
-  }
-  if (!wanted.error.empty()) return "no error " + wanted.error;
-  const launch_recommendation& r = *got;
-  if (static_cast<int>(r.topology) != wanted.shape) return "topology";
-  if (r.worker_groups != wanted.groups) return "worker_groups";
-  if (r.geometry.workgroup_size_x != wanted.width) return "workgroup_size_x";
-  if (r.geometry.slot_count != wanted.slots) return "slot_count";
-  if (r.geometry.dispatch_grid[0] != wanted.grid) return "dispatch_grid";
-  if (r.geometry.dispatch_grid[1] != 1 || r.geometry.dispatch_grid[2] != 1) return "a flat grid";
-  if (r.slots_short != wanted.short_by) return "slots_short";
-  if (static_cast<int>(r.pressure) != wanted.load) return "pressure";
-  if (r.hit_capacity != wanted.hits) return "hit_capacity";
-  if (r.estimated_peak_device_bytes != wanted.peak) return "peak";
-  if ((r.mode == execution_mode::jit) != wanted.jit) return "mode";
-  if (r.promote_hot_opcodes != wanted.hot_opcodes) return "promote_hot_opcodes";
-  if (r.promote_hot_windows != wanted.hot_windows) return "promote_hot_windows";
-  if (r.age_priority_work != wanted.ages) return "age_priority_work";
-  return {};
-}
-
 void expect_none(const std::string& what) {
   if (!what.empty()) RC_FAIL(what);
-}
-
-bool keeps_rules(const policy_parameters& p) {
-  const std::int64_t sparse = p.sparse_bps;
-  const std::int64_t dense = p.dense_bps;
-  const std::int64_t margin = p.frontier_hysteresis_bps;
-  const std::int64_t pressure = p.memory_pressure_bps;
-  const auto within = [](std::int64_t bps) { return bps >= 0 && bps <= 10'000; };
-  return p.sizing.default_workers > 0 && p.sizing.occupancy_divisor > 0 &&
-         p.sizing.max_dispatch_groups > 0 && p.sizing.powerful_worker_groups > 0 &&
-         p.hit_capacity_multiplier > 0 && p.saturated_waves > 0 && sparse <= dense &&
-         within(sparse - margin) && within(sparse + margin) && within(dense - margin) &&
-         within(dense + margin) && within(pressure) &&
-         within(pressure - std::int64_t{p.memory_hysteresis_bps});
 }
 
 void agreement() {

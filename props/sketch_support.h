@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "plain_sketch.h"
 #include "support.h"
 
 import megakernel;
@@ -49,35 +50,7 @@ inline void must(const mk::result<void>& got) {
   if (!got) RC_FAIL(std::string(got.error().message().text()));
 }
 
-/// SPEC 5 word for word.
-struct textbook {
-  u64 depth;
-  u64 width;
-  std::vector<u64> counters;
-  textbook(u64 d, u64 w) : depth(d), width(w), counters(d * w) {}
-  [[nodiscard]] u64 at(u64 row, u32 key) const {
-    u64 x = key ^ row * 0x9E3779B97F4A7C15u;
-    x += 0x9E3779B97F4A7C15u;
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-    return row * width + (x ^ x >> 31) % width;
-  }
-  bool add(u32 key, u64 amount) {
-    for (u64 r = 0; r < depth; ++r)
-      if (counters[at(r, key)] > most - amount) return false;
-    for (u64 r = 0; r < depth; ++r) counters[at(r, key)] += amount;
-    return true;
-  }
-  [[nodiscard]] u64 estimate(u32 key) const {
-    u64 least = most;
-    for (u64 r = 0; r < depth; ++r) least = std::min(least, counters[at(r, key)]);
-    return least;
-  }
-  [[nodiscard]] bool is(const mk::count_min_sketch& sketch) const {
-    return sketch.depth() == depth && sketch.width() == width &&
-           std::ranges::equal(sketch.counters(), counters);
-  }
-};
+using plain::textbook;
 
 struct entry {
   u32 key;

@@ -1,0 +1,241 @@
+// A ring over many looks (SPEC 4, "health"): an input says what changes between looks and when they
+// are taken. The tracker's report is the model's; what is diagnosed is of the ring that was looked
+// at, and said in sentences.
+#include <chrono>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "failing_heap.h"
+#include "fuzz.h"
+#include "tracker_model.h"
+
+#include "megakernel_import.h"
+
+namespace mk = megakernel;
+namespace model = props::tracker;
+using std::chrono::nanoseconds;
+
+namespace {
+
+/// A kernel's memory, in words.
+struct kernel_words {
+  std::array<std::uint32_t, 160> control{};
+  std::vector<std::array<std::uint32_t, 16>> slots{};
+};
+
+void check_texts(const mk::finding& f, nanoseconds at) {
+  const auto said = mk::sentence(f, at);
+  fuzz::check(said.text().size() > 10 && said.text().ends_with('.'), "a finding is a sentence");
+  const auto concerned = mk::concerned(f, at);
+  fuzz::check(concerned.text().empty() == f.slots.empty() || concerned.text().ends_with('.'),
+              "whom it concerns is a sentence, or nothing");
+  fuzz::check(!name(f.what).empty() && !title(f.what).empty() && !name(f.what_to_try).empty(),
+              "a finding and its remedy have names");
+  fuzz::check(advice(f.what_to_try).empty() == (f.what_to_try == mk::remedy::nothing),
+              "a remedy is advised");
+  for (const mk::figure& figure : f.evidence)
+    fuzz::check(!name(figure.what).empty() && f[figure.what] == figure.found,
+                "evidence is found by its name");
+}
+
+/// What a finding says of slots is so.
+void check_slots(const mk::finding& f, const mk::ring_telemetry& telemetry) {
+  fuzz::check(f.slots_in_all >= f.slots.size() && f.slots_in_all <= telemetry.slots().size(),
+              "no more slots are concerned than there are");
+  std::uint64_t of_tenants = 0;
+  for (const mk::concerned_key& key : f.tenants) of_tenants += key.slots;
+  fuzz::check(of_tenants <= f.slots_in_all, "a slot has one tenant");
+  if (f.easing) return;  // of a look before
+  for (const mk::concerned_slot& s : f.slots) {
+    fuzz::check(
+        s.slot.index < telemetry.slots().size() && s.slot == telemetry.slots()[s.slot.index],
+        "a slot that is named is as it was seen");
+  }
+  const bool faulted = f.what == mk::ailment::faulted;
+  fuzz::check(!faulted || f.slots_in_all == telemetry.occupancy().fault,
+              "all slots in FAULT are counted");
+}
+
+void check_diagnosis(const mk::diagnosis& d, const mk::ring_telemetry& telemetry, nanoseconds at) {
+  fuzz::check(!d.findings.empty() && d.at == at, "there is always a finding");
+  fuzz::check(d.secondary().size() + 1 == d.findings.size(), "one of them is the first");
+  bool alarm = false, part = false;
+  for (const mk::finding& f : d.findings) {
+    check_texts(f, at);
+    check_slots(f, telemetry);
+    alarm |= mk::is_alarm(f.what);
+    fuzz::check(f.whole || &f != &d.findings[0], "the first is of the ring as a whole");
+    fuzz::check(!(part && f.whole), "parts come last");
+    part |= !f.whole;
+    fuzz::check(d.find(f.what) != nullptr, "a finding is found");
+  }
+  fuzz::check(d.alarm() == alarm, "an alarm is one of the findings");
+  const bool owes = telemetry.occupancy().active() != 0;
+  fuzz::check(d.find(mk::ailment::idle) == nullptr || !owes, "what owes work is not idle");
+}
+
+class ward {
+ public:
+  ward(std::uint32_t slots, const mk::diagnosis_options& options, unsigned failing_allocation)
+      : control_(640),
+        ring_(std::size_t{64} * slots),
+        tracker_(options.patience),
+        diagnostician_(options),
+        model_(options.patience.count()),
+        failing_allocation_(failing_allocation) {
+    kernel.slots.resize(slots);
+    kernel.control[2] = 3;
+    kernel.control[141] = 1;
+    for (std::size_t t = 0; t < 8; ++t) kernel.control[3 + t] = kernel.control[32 + t] = 1;
+  }
+
+  kernel_words kernel;
+
+  void look(nanoseconds at, bool with_ring, std::span<const std::uint32_t> torn) {
+    for (std::size_t i = 0; i < 160; ++i) fuzz::put_word({&control_[0], 640}, i, kernel.control[i]);
+    for (std::size_t s = 0; s < kernel.slots.size(); ++s)
+      for (std::size_t i = 0; i < 16; ++i)
+        fuzz::put_word({&ring_[64 * s], 64}, i, kernel.slots[s][i]);
+    mk::ring_telemetry now;
+    fuzz::check(now.decode(control_.view(), ring_.view()).has_value(), "a ring decodes");
+    compare(now);
+
+    const auto tracked = [&] {
+      const fuzz::short_memory scarce(std::exchange(failing_allocation_, 0));
+      return tracker_.look(now, at);
+    }();
+    if (fuzz::short_memory::ran_out()) {
+      fuzz::refused_as(tracked, "out_of_memory");
+      return;
+    }
+    fuzz::refused(tracked);
+    fuzz::check(model::told(tracked) == model_.look(kernel, at.count()),
+                "the tracker's report is the model's");
+    const auto made =
+        diagnostician_.look(now, at, torn, with_ring ? ring_.view() : std::span<const std::byte>());
+    const bool back = !tracked && tracked.error().code == mk::error_code::done_count_regressed;
+    const bool for_the_first_time = back && !regressed_;
+    regressed_ |= back;
+    if (fuzz::refused(made)) {
+      fuzz::check(regressed_ || (!tracked && made.error() == tracked.error()),
+                  "a diagnosis is refused where tracking is");
+      return;
+    }
+    check_diagnosis(*made, now, at);
+    if (for_the_first_time)
+      fuzz::check(made->find(mk::ailment::count_regressed) != nullptr ||
+                      made->find(mk::ailment::observer_too_slow) != nullptr,
+                  "a count that went back is a finding");
+    if (!regressed_)
+      fuzz::check(model::told(mk::result<mk::health_report>(diagnostician_.health())) ==
+                      model::told(tracked),
+                  "a diagnosis is made of what a tracker says");
+  }
+
+ private:
+  /// Two snapshots, without a history.
+  void compare(const mk::ring_telemetry& now) {
+    const auto got = mk::health_since(before_.summary(), now.summary());
+    const std::uint32_t done = kernel.control[1];
+    const bool back = done < before_.control().done_count();
+    if (!fuzz::refused_as(got, back ? "done_count_regressed" : "")) {
+      const mk::runtime_counters c = now.summary().counters();
+      const std::uint32_t delta = done - before_.control().done_count();
+      fuzz::check(*got == mk::health_delta{.done_delta = delta,
+                                           .queue_depth = c.queue_depth,
+                                           .fault_slots = c.fault_slots,
+                                           .requeue_slots = c.requeue_slots,
+                                           .gpu_idle_ppm = c.gpu_idle_ppm,
+                                           .suspected_stall = c.queue_depth > 0 && delta == 0 &&
+                                                              c.fault_slots == 0},
+                  "health is what changed, and how it is now");
+    }
+    fuzz::check(before_.decode(control_.view(), ring_.view()).has_value(), "a ring decodes");
+  }
+
+  fuzz::block control_;
+  fuzz::block ring_;
+  mk::ring_telemetry before_;
+  mk::health_tracker tracker_;
+  mk::diagnostician diagnostician_;
+  model::model<kernel_words> model_;
+  unsigned failing_allocation_;
+  bool regressed_ = false;  // from then on tracker and diagnostician count apart
+};
+
+/// Time that passes: none, a little, or any.
+nanoseconds time_from(fuzz::input& in) {
+  constexpr std::array<std::int64_t, 7> units{
+      0, 1, 1'000, 1'000'000, 50'000'000, 1'000'000'000, 100'000'000'000};
+  const std::uint32_t kind = in.below(8);
+  return nanoseconds(kind == 7 ? in.take<std::int64_t>() : units[kind] * in.byte());
+}
+
+/// A stamp that much later; the last there is where it would be later.
+nanoseconds after(nanoseconds at, nanoseconds step) {
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(at.count(), step.count(), &sum)) return nanoseconds::max();
+  return nanoseconds(sum);
+}
+
+void change_slots(ward& of, fuzz::input& in) {
+  if (of.kernel.slots.empty()) return;
+  const std::uint32_t word = in.below(12) == 11 ? 15 : in.below(7);
+  const std::size_t first = in.byte() % of.kernel.slots.size();
+  const std::size_t count = in.below(40) + 1;
+  const std::uint32_t value = in.number();
+  const std::uint32_t step = in.below(2);
+  for (std::size_t s = first; s < std::min(first + count, of.kernel.slots.size()); ++s)
+    of.kernel.slots[s][word] = value + step * static_cast<std::uint32_t>(s);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::input in(data, size);
+  const std::uint32_t slots = in.below(80);
+  const nanoseconds patience = time_from(in);
+  const mk::diagnosis_options options{.patience = std::max(patience, nanoseconds()),
+                                      .looks = in.below(5)};
+  ward patient(slots, options, in.below(16) == 15 ? in.below(5) : 0);
+  auto& control = patient.kernel.control;
+  nanoseconds at = time_from(in);
+  std::uint32_t looks = 0;
+  constexpr std::uint32_t most_looks = 64;
+  while (!in.empty() && looks < most_looks) {
+    switch (in.below(6)) {
+      case 0:
+        change_slots(patient, in);
+        break;
+      case 1: {
+        const std::size_t word = in.byte() % 160;
+        control[word] = in.number();
+        break;
+      }
+      case 2:
+        control[143] += in.number();  // faults
+        break;
+      case 3:
+        control[145] += in.number();  // throttled
+        break;
+      default: {
+        // So many looks, between which the same happens.
+        const std::uint32_t count = in.below(24) + 1;
+        const std::uint32_t done = in.number();
+        const std::uint32_t beats = in.below(3);
+        const nanoseconds step = time_from(in);
+        const std::array<std::uint32_t, 4> pages{0, 1, 2, 7};
+        const auto torn = std::span(pages).first(in.below(5));
+        const bool with_ring = in.flag();
+        for (std::uint32_t i = 0; i < count && looks < most_looks; ++i, ++looks) {
+          control[1] += done;
+          control[142] += beats;
+          at = after(at, step);
+          patient.look(at, with_ring, torn);
+        }
+      }
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,176 @@
+// A model of health_tracker that keeps every slot's words and sorts. Nothing here knows the
+// library.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+namespace props::tracker {
+
+struct stuck {
+  std::int64_t since = 0;
+  std::uint32_t index = 0;
+  std::uint32_t looks = 0;
+  std::array<std::uint32_t, 7> words{};
+  friend bool operator==(const stuck&, const stuck&) = default;
+};
+
+/// A report, or the name of a refusal.
+struct finding {
+  std::string_view refused{};
+  std::string_view verdict{};
+  std::uint64_t done = 0;
+  std::uint64_t done_delta = 0;
+  std::int64_t quiet = 0;
+  std::uint32_t faults = 0;
+  std::uint32_t owed = 0;
+  std::uint32_t unauthorised = 0;
+  std::uint32_t throttled = 0;
+  std::optional<std::uint32_t> heartbeat{};
+  std::vector<stuck> oldest{};
+  std::size_t stuck_slots = 0;
+  friend bool operator==(const finding&, const finding&) = default;
+};
+
+/// The rules, told plainly. `Memory` is a kernel's, in words: `control[i]`, and `slots`, each
+/// of 16.
+template <class Memory>
+class model {
+ public:
+  explicit model(std::int64_t patience) : patience_(patience) {}
+
+  finding look(const Memory& m, std::int64_t at) {
+    const auto word = [&m](std::size_t i) { return m.control[i]; };
+    if (seen_ && m.slots.size() != slots_.size()) return {.refused = "ring_resized"};
+    if (seen_ && at < last_look_) return {.refused = "clock_regressed"};
+    const auto total = extended(m);
+    if (!total) return {.refused = "done_count_regressed"};
+
+    finding f;
+    f.done = *total;
+    f.done_delta = seen_ ? *total - done_ : 0;
+    if (!seen_ || f.done_delta != 0) last_progress_ = at;
+    const auto quiet = static_cast<unsigned __int128>(static_cast<__int128>(at) - last_progress_);
+    f.quiet = static_cast<std::int64_t>(std::min<unsigned __int128>(quiet, INT64_MAX));
+    const bool both_report = seen_ && word(141) == 1 && before_.control[141] == 1;
+    if (both_report) f.heartbeat = word(142) - before_.control[142];
+    const bool throttling = both_report && word(145) != before_.control[145];
+    for (const auto& s : m.slots) {
+      f.faults += s[0] == 7;
+      const bool waits = s[0] == 1 || s[0] == 5 || s[0] == 6;
+      f.owed += waits || s[0] == 2 || s[0] == 4;
+      if (!waits) continue;
+      const std::uint64_t mask = std::uint64_t{word(2)} + s[2];
+      if (s[2] >= 29 || mask < 3 || mask >= 32 || word(mask) == 0) {
+        ++f.unauthorised;
+      } else if (throttling && word(32 + s[2]) == 0) {
+        ++f.throttled;
+      }
+    }
+    remember(m, at, f);
+    f.verdict = judge(f, word(0) != 0);
+    before_ = m;
+    done_ = *total;
+    last_look_ = at;
+    seen_ = true;
+    return f;
+  }
+
+ private:
+  struct known {
+    std::array<std::uint32_t, 7> words{};
+    std::uint32_t looks = 0;
+    std::int64_t since = 0;
+  };
+
+  [[nodiscard]] std::optional<std::uint64_t> extended(const Memory& m) const {
+    const std::uint32_t low = m.control[1];
+    if (m.control[141] == 1 && m.control[149] != 0) {
+      const std::uint64_t whole = std::uint64_t{m.control[149]} << 32 | low;
+      if (!seen_ || whole >= done_) return whole;
+      // The low half may have been read wrapped, before the high half moved.
+      const std::uint64_t wrap = 4'294'967'296;
+      if (whole > 0xFFFFFFFFFFFFFFFF - wrap || whole + wrap < done_) return std::nullopt;
+      if (whole + wrap - done_ > 0x7FFFFFFF) return std::nullopt;
+      return whole + wrap;
+    }
+    if (!seen_) return low;
+    const std::uint32_t step = low - static_cast<std::uint32_t>(done_);
+    if (step > 0x7FFFFFFF) return std::nullopt;
+    return done_ + step;
+  }
+
+  void remember(const Memory& m, std::int64_t at, finding& f) {
+    slots_.resize(m.slots.size());
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+      known& k = slots_[i];
+      std::array<std::uint32_t, 7> now{};
+      std::copy_n(m.slots[i].begin(), 7, now.begin());
+      const std::uint32_t status = now[0];
+      if (status == 0 || status == 3 || status >= 7) {
+        k = {};
+      } else if (k.looks != 0 && k.words == now) {
+        ++k.looks;
+      } else {
+        k = {now, 1, at};
+      }
+      if (k.looks >= 2) f.oldest.push_back({k.since, i, k.looks, k.words});
+    }
+    f.stuck_slots = f.oldest.size();
+    std::ranges::sort(f.oldest, {}, [](const stuck& s) { return std::tuple(s.since, s.index); });
+    if (f.oldest.size() > 16) f.oldest.resize(16);
+  }
+
+  [[nodiscard]] std::string_view judge(const finding& f, bool shutdown) const {
+    if (!seen_) return "watching";
+    if (f.done_delta != 0) return "progressing";
+    const bool alarm = f.quiet >= patience_;
+    if (f.heartbeat == 0u && shutdown) return "stopped";
+    if (f.heartbeat == 0u) return alarm ? "dead" : "watching";
+    if (f.owed == 0) return "idle";
+    if (!alarm) return "watching";
+    return f.unauthorised + f.throttled == f.owed ? "blocked" : "stalled";
+  }
+
+  std::int64_t patience_;
+  bool seen_ = false;
+  Memory before_{};
+  std::vector<known> slots_;
+  std::uint64_t done_ = 0;
+  std::int64_t last_look_ = 0;
+  std::int64_t last_progress_ = 0;
+};
+
+/// The library's report, or its refusal.
+template <class Report>
+finding told(const Report& r) {
+  if (!r) return {.refused = name(r.error().code)};
+  finding f{.verdict = name(r->verdict),
+            .done = r->done,
+            .done_delta = r->done_delta,
+            .quiet = r->quiet.count(),
+            .faults = r->fault_slots,
+            .owed = r->owed_slots,
+            .unauthorised = r->unauthorised_slots,
+            .throttled = r->throttled_slots,
+            .heartbeat = r->heartbeat_delta,
+            .stuck_slots = r->stuck_slots};
+  for (const auto& s : r->oldest) {
+    f.oldest.push_back(
+        {s.since.count(),
+         s.slot.index,
+         s.looks,
+         {static_cast<std::uint32_t>(s.slot.status), static_cast<std::uint32_t>(s.slot.op),
+          s.slot.tenant, static_cast<std::uint32_t>(s.slot.level), s.slot.arguments[0],
+          s.slot.arguments[1], s.slot.arguments[2]}});
+  }
+  return f;
+}
+
+}  // namespace props::tracker
