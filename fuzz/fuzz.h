@@ -15,6 +15,7 @@
 #include <source_location>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace fuzz {
@@ -133,8 +134,12 @@ bool refused(const Expected& got) {
   codes_reached[static_cast<std::size_t>(got.error().code)] = true;
   const auto message = got.error().message();
   check(message.text().size() > 20 && message.text().ends_with('.') &&
-            message.text().find_first_of("{}") == std::string_view::npos,
+            message.text().find_first_of("{}") == std::string_view::npos &&
+            message.text().contains(got.error().subject()),
         "a refusal has a whole sentence");
+  const auto where = got.error().buffer;
+  check(name(where).empty() == (where == std::remove_const_t<decltype(where)>{}),
+        "a buffer has a name");
   return true;
 }
 

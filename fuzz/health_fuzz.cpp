@@ -92,6 +92,11 @@ class ward {
 
   kernel_words kernel;
 
+  void resize(std::uint32_t slots) {
+    kernel.slots.resize(slots);
+    ring_ = fuzz::block(std::size_t{64} * slots);
+  }
+
   void look(nanoseconds at, bool with_ring, std::span<const std::uint32_t> torn) {
     for (std::size_t i = 0; i < 160; ++i) fuzz::put_word({&control_[0], 640}, i, kernel.control[i]);
     for (std::size_t s = 0; s < kernel.slots.size(); ++s)
@@ -218,6 +223,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         break;
       case 3:
         control[145] += in.number();  // throttled
+        break;
+      case 5:
+        patient.resize(in.below(80));
         break;
       default: {
         // So many looks, between which the same happens.

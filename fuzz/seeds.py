@@ -6,92 +6,34 @@
 
 A seed is a name, a recipe that says in words where its bytes come from, and the bytes. What is
 written by hand is always kept; of those from golden vectors fuzz/minimise keeps what adds coverage.
-corpus/recipes.txt has the recipe of every input there is. Golden vectors are unpacked by `zstd`.
+seeds_protocol.py and seeds_kernel.py make them; corpus/recipes.txt has the recipe of every input there is.
 """
-import functools
-import json
 import pathlib
-import struct
-import subprocess
 import sys
 
+import seeds_kernel
+import seeds_protocol
+from seed_input import Seeds
+
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent
 CORPUS = HERE / "corpus"
 RECIPES = CORPUS / "recipes.txt"
 FOUND = "found by the fuzzer"
 
 
-class Seeds:
-    """What is made: by (target, name) a recipe, the bytes, and whether it is always kept."""
-
-    def __init__(self):
-        self.made = {}
-
-    def add(self, target, name, recipe, content, kept=True):
-        assert (target, name) not in self.made, f"{target}/{name} is made twice"
-        self.made[target, name] = (recipe, bytes(content), kept)
-
-    def of(self, target):
-        return {name: made for (t, name), made in self.made.items() if t == target}
-
-
-# What inputs are made of; the counterparts of the reader in fuzz.h.
-
-
-def words(*values):
-    return b"".join(struct.pack("<I", value & 0xFFFFFFFF) for value in values)
-
-
-def sample(path):
-    return (ROOT / "samples" / path).read_bytes()
-
-
-@functools.cache
-def golden():
-    packed = ROOT / "tests/golden/vectors.jsonl.zst"
-    lines = subprocess.run(["zstd", "-dc", packed], check=True, capture_output=True).stdout
-    return [json.loads(line) for line in lines.splitlines()]
-
-
-def vectors(*kinds):
-    return [v for v in golden() if v["kind"] in kinds]
-
-
-def changed(content, **at):
-    """Some bytes with other words: w3=7 sets word 3."""
-    out = bytearray(content)
-    for key, value in at.items():
-        struct.pack_into("<I", out, 4 * int(key[1:]), value & 0xFFFFFFFF)
-    return out
-
-
-# The targets.
-
-
-def control(seeds):
-    for path in ["busy", "dead", "torn", "blocked", "faulted"]:
-        seeds.add("control", path, f"samples/{path}/control.bin", sample(f"{path}/control.bin"))
-    whole = sample("busy/control.bin")[:640]
-    seeds.add("control", "short", "of samples/busy/control.bin the first 636 bytes", whole[:636])
-    seeds.add("control", "askew", "of samples/busy/control.bin 641 bytes", whole + b"\0")
-    seeds.add("control", "empty", "nothing", b"")
-    seeds.add("control", "word", "one word, 7", words(7))
-    seeds.add("control", "base", "samples/busy/control.bin, its TENANT_BASE beyond the table",
-              changed(whole, w2=0xFFFFFFF0))
-    seeds.add("control", "base1", "samples/busy/control.bin with TENANT_BASE 1",
-              changed(whole, w2=1))
-    for v in vectors("readers", "write_priority_offsets"):
-        content = bytes.fromhex(v["input"]["control"])
-        if len(content) <= 704:
-            seeds.add("control", v["id"], f"golden vector {v['id']}: its control buffer", content,
-                      kept=False)
+TARGETS = [
+    seeds_protocol.control, seeds_protocol.ring, seeds_protocol.large_ring,
+    seeds_protocol.debug_log, seeds_protocol.slots, seeds_protocol.io_queue,
+    seeds_protocol.publish, seeds_protocol.encode, seeds_kernel.health, seeds_kernel.sketch_bytes,
+    seeds_kernel.sketch, seeds_kernel.launch, seeds_kernel.interpreter, seeds_kernel.schedule,
+    seeds_kernel.capture, seeds_kernel.runtime,
+]
 
 
 def make():
     seeds = Seeds()
-    for part in [control]:
-        part(seeds)
+    for target in TARGETS:
+        target(seeds)
     return seeds
 
 

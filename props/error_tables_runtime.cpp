@@ -18,9 +18,14 @@
 
 import megakernel;
 
+#include "fake_targets.h"
+
 namespace props::errors {
 namespace {
 
+using fakes::fake_gpu;
+using fakes::no_more_threads;
+using fakes::silent_lanes;
 using enum mk::error_code;
 using mk::buffer;
 
@@ -49,48 +54,6 @@ struct unattended {
 
 mk::runtime some_runtime() { return mk::runtime::make({.layout = {.slots = 8}}).value(); }
 
-/// A GPU component that refuses, or loses its device: what no test can ask of a real one.
-/// What the device answers, from the start and once it runs.
-template <mk::gpu::answer Start, mk::gpu::answer Running>
-constexpr mk::gpu::interface fake_gpu{
-    .version = mk::gpu::interface_version,
-    .look = [](mk::gpu::card* found, mk::gpu::reason*) -> mk::gpu::answer {
-      *found = {};
-      return mk::gpu::answer::yes;
-    },
-    .start = [](const mk::gpu::request* wanted, mk::gpu::kernel** started, std::uint32_t* lanes,
-                mk::gpu::reason* why) -> mk::gpu::answer {
-      *started = nullptr;
-      *lanes = 96;
-      why->number = 719;
-      // Never looked into: the calls below are all that knows it.
-      if (Start == mk::gpu::answer::yes)
-        *started = reinterpret_cast<mk::gpu::kernel*>(wanted->where.control);
-      return Start;
-    },
-    .running = [](mk::gpu::kernel*, std::uint32_t* lanes, mk::gpu::reason* why) -> mk::gpu::answer {
-      *lanes = 0;
-      why->number = 700;
-      return Running;
-    },
-    .ask_flush = [](mk::gpu::kernel*) -> std::uint32_t { return 1; },
-    .flushed = [](mk::gpu::kernel*, std::uint32_t) { return false; },
-    .leave = [](mk::gpu::kernel*) {},
-    .close = [](mk::gpu::kernel*) {},
-};
-
-/// Lanes of which it is only known how many there are; none ever reports.
-class silent_lanes final : public mk::kernel_target {
- public:
-  explicit silent_lanes(std::atomic<std::uint32_t>& count) : count_(count) {}
-  mk::result<void> launch(const mk::device::launch&, mk::doorbell&) noexcept override { return {}; }
-  bool flush(mk::deadline) noexcept override { return false; }
-  [[nodiscard]] std::uint32_t running() const noexcept override { return count_; }
-
- private:
-  std::atomic<std::uint32_t>& count_;
-};
-
 /// How `call` on a runtime with `lanes` silent lanes is refused; then they leave.
 template <class Call>
 refusal with_silent_lanes(std::uint32_t lanes, Call call) {
@@ -101,28 +64,6 @@ refusal with_silent_lanes(std::uint32_t lanes, Call call) {
   count = 0;
   return got;
 }
-
-/// While it lives, no thread can be created: its stack would be larger than the address space.
-class no_more_threads {
- public:
-  no_more_threads() {
-    pthread_getattr_default_np(&usual_);
-    pthread_attr_t huge;
-    pthread_attr_init(&huge);
-    pthread_attr_setstacksize(&huge, std::size_t{1} << 47);
-    pthread_setattr_default_np(&huge);
-    pthread_attr_destroy(&huge);
-  }
-  ~no_more_threads() {
-    pthread_setattr_default_np(&usual_);
-    pthread_attr_destroy(&usual_);
-  }
-  no_more_threads(const no_more_threads&) = delete;
-  no_more_threads& operator=(const no_more_threads&) = delete;
-
- private:
-  pthread_attr_t usual_{};
-};
 
 refusal workers(std::uint32_t count) { return of(mk::cpu_workers::make({.workers = count})); }
 

@@ -1,0 +1,229 @@
+"""Seeds of the targets of the protocol and of the decoder."""
+import struct
+
+from seed_input import changed, compact, counted, number, numbers, sample, vectors, words
+
+
+def control(seeds):
+    for path in ["busy", "dead", "torn", "blocked", "faulted"]:
+        seeds.add("control", path, f"samples/{path}/control.bin", sample(f"{path}/control.bin"))
+    whole = sample("busy/control.bin")[:640]
+    for name, recipe, content in [
+            ("short", "the first 636 bytes", whole[:636]),
+            ("askew", "641 bytes", whole + b"\0"),
+            ("word", "one word", whole[:4]),
+            ("base", "its TENANT_BASE far beyond the table", changed(whole, w2=0xFFFFFFF0)),
+            ("base1", "TENANT_BASE 1", changed(whole, w2=1))]:
+        seeds.add("control", name, f"samples/busy/control.bin, {recipe}", content)
+    seeds.add("control", "empty", "nothing", b"")
+    for v in vectors("readers", "write_priority_offsets"):
+        seeds.add("control", v["id"], f"golden vector {v['id']}: its control buffer",
+                  bytes.fromhex(v["input"]["control"])[:704], kept=False)
+
+
+def ring_head(windows=(), more=0, trial=255, control=(), raw=False, offset=0):
+    head = bytes([trial]) + counted(*windows) + bytes([more & 0xFF, 0, len(control)])
+    for index, value in control:
+        head += bytes([index]) + number(value)
+    return head + bytes([raw, offset])
+
+
+def ring(seeds):
+    for path in ["busy", "stalled", "faulted", "torn", "blocked"]:
+        content = sample(f"{path}/ring.bin")
+        seeds.add("ring", path, f"samples/{path}/ring.bin: windows 42 and 77, its first 40 slots",
+                  ring_head([42, 77]) + compact(content, 40))
+        seeds.add("ring", path + "-raw", f"samples/{path}/ring.bin: its first 4 slots as they are",
+                  ring_head(raw=True, offset=1) + content[:256])
+    window = [compact(words(s % 9, 8 + s % 3, 1, 2, s // 4, s % 3, 9) + bytes(36), 1)
+              for s in range(48)]
+    one = b"".join(window)
+    head = [8, 9, 10, 8]
+    seeds.add("ring", "windows", "48 slots of three window opcodes, all statuses, 12 tickets",
+              ring_head(head) + one)
+    seeds.add("ring", "tenants", "the same, of tenants that do not fit into five bits",
+              ring_head(head) + one.replace(bytes([8, 1, 2]), bytes([8, 200, 2])))
+    for nth in range(1, 12):
+        seeds.add("ring", f"memory-{nth}", f"the same; allocation {nth} fails",
+                  ring_head(head, trial=nth) + one.replace(bytes([8, 1, 2]), bytes([8, 200, 2])))
+    seeds.add("ring", "reused", "the same, into storage of half of it",
+              ring_head(head, trial=16) + one)
+    seeds.add("ring", "empty", "no slots", ring_head())
+    seeds.add("ring", "short-control", "a control buffer of 639 bytes", ring_head(more=-1))
+    seeds.add("ring", "askew-control", "a control buffer of 642 bytes", ring_head(more=2))
+    seeds.add("ring", "partial", "65 bytes of ring", ring_head(raw=True) + bytes(65))
+    seeds.add("ring", "report", "an empty ring whose kernel reports, with metrics and fairness",
+              ring_head(control=[(141, 1), (142, 7), (149, 2), (96, 3), (127, 9), (64, 5), (70, 2),
+                                 (136, 0xFFFFFFFF), (137, 4)]) + compact(bytes(64), 1))
+    for v in vectors("decode"):
+        seeds.add("ring", v["id"], f"golden vector {v['id']}: its windows and first slots",
+                  ring_head(v["input"]["windows"][:12]) +
+                  compact(bytes.fromhex(v["input"]["ring"]), 24), kept=False)
+
+
+def large_ring(seeds):
+    def shape(slots, order, opcodes, tenants, nth=0, reuses=0, none=0, offset=0):
+        return (struct.pack("<H", slots) + bytes([order, opcodes - 1]) + number(tenants) +
+                bytes([nth, reuses]) + struct.pack("<Q", 20261122) + bytes([offset, none]))
+    for name, recipe, content in [
+            ("streamed", "35,000 slots, which are streamed, without windows",
+             shape(35000, 0, 1, 3, none=1)),
+            ("windows", "39,000 slots of as many windows, of few tenants", shape(39000, 0, 3, 7)),
+            ("wide", "the same of many tenants", shape(39000, 0, 3, 0xFFFFFFFF)),
+            ("ascending", "20,000 slots, tickets ascending", shape(20000, 2, 2, 3)),
+            ("equal", "20,000 slots of one ticket and opcode", shape(20000, 4, 1, 3)),
+            ("few", "17,000 slots of 40 tickets and 24 opcodes", shape(17000, 1, 24, 3)),
+            ("memory", "2,000 slots; allocation 7 fails", shape(2000, 0, 3, 7, nth=7)),
+            ("memory-wide", "the same of many tenants; allocation 8 fails",
+             shape(2000, 0, 3, 0xFFFFFFFF, nth=8)),
+            ("reused", "3,000 slots, into storage of half of them", shape(3000, 3, 3, 7, reuses=1))]:
+        seeds.add("large_ring", name, recipe, content)
+
+
+def debug_log(seeds):
+    seeds.add("debug_log", "overflowed", "samples/busy/debug-log.bin, which overflowed",
+              sample("busy/debug-log.bin"))
+    for name, recipe, content in [
+            ("full", "a log of two records, full", words(8, *range(8))),
+            ("partial", "a cursor inside a record", words(6, *range(8))),
+            ("empty", "nothing", b""), ("askew", "five bytes", bytes(5)),
+            ("past", "a cursor far past the end", words(0xFFFFFFFF, 1, 2, 3, 4, 5))]:
+        seeds.add("debug_log", name, recipe, content)
+    for v in vectors("debuglog"):
+        content = bytes.fromhex(v["input"]["bytes"])
+        if len(content) <= 272:
+            seeds.add("debug_log", v["id"], f"golden vector {v['id']}", content, kept=False)
+
+
+def slots(seeds):
+    def packed(*arguments):
+        return words(1, 0x80000001, 0, 2, *arguments, *[0] * (12 - len(arguments)))
+    for name, recipe, content in [
+            ("packed", "store and add in a packed slot",
+             packed(2 | 4 << 8 | 1 << 16, 2 | 2 << 8, 9, 170, 9, 171)),
+            ("packed-none", "a packed slot without operations", packed(0)),
+            ("packed-metadata", "a packed slot of 24 operations", packed(24)),
+            ("packed-payload", "a packed slot of too many arguments", packed(1 | 12 << 8)),
+            ("packed-malformed", "a packed offset past the arguments",
+             packed(1 | 2 << 8 | 3 << 24)),
+            ("packed-backwards", "packed offsets that fall", packed(2 | 4 << 8 | 2 << 24, 1 << 8)),
+            ("load-miss", "a LOAD_MISS that can wait", words(1, 0xFFFD, 0, 0, 7, 1) + bytes(40)),
+            ("done", "three slots, two of them DONE",
+             words(3) + bytes(60) + words(2) + bytes(60) + words(3) + bytes(60))]:
+        seeds.add("slots", name, recipe, numbers(2) + b"\0" + content)
+    seeds.add("slots", "items", "more slots than there are", numbers(9) + b"\0" + bytes(64))
+    seeds.add("slots", "items-overflow", "more slots than can be", numbers(1) + b"\x3a" + bytes(64))
+    seeds.add("slots", "askew", "a ring of 66 bytes", numbers(1) + b"\0" + bytes(66))
+    for v in vectors("decode_load_miss", "count_done"):
+        count = v["input"].get("item_count", 1)
+        if count < 1 << 32:
+            seeds.add("slots", v["id"], f"golden vector {v['id']}: its ring",
+                      number(count) + b"\0" + bytes.fromhex(v["input"]["ring"])[:320], kept=False)
+
+
+def io_queue(seeds):
+    status, publish, poll, claim, complete, recycle, poke = range(7)
+
+    def call(kind, slot, *more):
+        return bytes([kind]) + number(slot) + b"".join(more)
+    request = numbers(1, 5, 6, 7, 8, 9, 10)
+    head = numbers(64) + b"\0"
+    life = (call(publish, 1, request) + call(poll, 0) + call(claim, 1) +
+            call(complete, 1, bytes([1, 0])) + call(recycle, 1) + call(status, 1))
+    for name, recipe, content in [
+            ("life", "a request from publish to recycle", bytes([2]) + numbers(0, 0) + life),
+            ("failed", "two requests that are completed at once, one as an error",
+             bytes([3]) + numbers(1, 1, 1) + call(claim, 0) + call(claim, 1) +
+             call(complete, 0, bytes([1, 1]) + number(1) + b"\0") + call(recycle, 0)),
+            ("repeated", "one request completed twice in one call",
+             bytes([2]) + numbers(2, 2) + call(complete, 0, bytes([1, 1]) + number(0) + b"\1")),
+            ("wrong", "every call on a slot of the wrong status",
+             bytes([1]) + numbers(3) + call(publish, 0, request) + call(claim, 0) +
+             call(complete, 0, bytes([1, 0])) + call(recycle, 0)),
+            ("past", "every call on a slot that is not there",
+             bytes([1]) + numbers(0) + b"".join(call(k, 9, request) for k in range(7))),
+            ("unknown", "an operation that does not exist",
+             bytes([1]) + numbers(0) + call(publish, 0, numbers(4, 5, 6, 7, 8, 9, 10)))]:
+        seeds.add("io_queue", name, recipe, head + content)
+    for name, recipe, content in [
+            ("partial", "33 bytes are no queue", numbers(33) + b"\0"),
+            ("large", "65 slots are too many", numbers(65 * 32) + b"\0"),
+            ("unaligned", "a queue one byte past a word", numbers(64) + b"\1")]:
+        seeds.add("io_queue", name, recipe, content)
+
+
+def publish(seeds):
+    one, each, batch, window, items, miss, poke = range(7)
+    head = numbers(64) + b"\0" + bytes([12])
+
+    def plain(op, *arguments, tenant=3, level=2):
+        return b"\1" + number(tenant) + bytes([0, level]) + number(op) + counted(*arguments)
+
+    def packed(*inner, tenant=3, level=1):
+        return (b"\0" + number(tenant) + bytes([0, level]) + bytes([len(inner)]) +
+                b"".join(bytes([op]) + counted(*arguments) for op, *arguments in inner))
+
+    def call(kind, slot, *more):
+        return bytes([kind]) + number(slot) + b"".join(more)
+    item = number(42) + counted(1, 2, 3)
+    work = numbers(9, 1, 2, 3)
+    for name, recipe, content in [
+            ("slots", "slots of every priority",
+             b"".join(call(one, s, plain(8 + s, *range(s), level=s)) for s in range(5))),
+            ("packed", "a packed slot of two operations", call(one, 0, packed((1, 9, 170), (7,)))),
+            ("packed-many", "256 operations in one slot", call(one, 0, b"\0\3\0\1\x0a")),
+            ("packed-table", "24 operations in one slot", call(one, 0, b"\0\3\0\1\x09")),
+            ("packed-payload", "thirteen argument words in one slot",
+             call(one, 0, packed((1, 1, 2, 3, 4), (2, 1, 2, 3, 4), (2, 1, 2, 3, 4)))),
+            ("each", "a slot and a packed slot in one call",
+             call(each, 2, bytes([2]), plain(9, 1), packed((2, 1, 165)))),
+            ("batch", "a batch of two items and its fence",
+             call(batch, 4, numbers(2, 77), bytes([2]), item, item)),
+            ("window", "a window of two required slots and one ahead",
+             call(window, 6, numbers(42, 1, 1000, 2), bytes([2]), counted(1), counted(2, 3),
+                  bytes([1]), counted())),
+            ("items", "three work items", call(items, 0, numbers(5), bytes([3]), work * 3)),
+            ("miss", "a LOAD_MISS", call(miss, 3, numbers(7), b"\1")),
+            ("occupied", "into slots that are the kernel's",
+             call(poke, 1, numbers(2)) + call(one, 1, plain(8)) +
+             call(items, 0, numbers(5), bytes([3]), work * 3) + call(miss, 1, numbers(7), b"\0") +
+             call(batch, 0, numbers(2, 77), bytes([1]), item)),
+            ("done", "into a slot that is DONE", call(poke, 1, numbers(3)) + call(one, 1, plain(8))),
+            ("past", "past the ring's end", b"".join([
+                call(one, 12, plain(8)), call(each, 11, bytes([2]), plain(8), plain(8)),
+                call(batch, 11, numbers(2, 7), bytes([1]), item),
+                call(items, 11, numbers(5), bytes([2]), work * 2),
+                call(miss, 12, numbers(7), b"\0")])),
+            ("last", "past the last slot that has a number", b"".join([
+                call(each, 0xFFFFFFFF, bytes([2]), plain(8), plain(8)),
+                call(batch, 0xFFFFFFFF, numbers(2, 7), bytes([1]), item),
+                call(items, 0xFFFFFFFF, numbers(5), bytes([2]), work * 2),
+                call(window, 0xFFFFFFFF, numbers(42, 1, 9, 2), bytes([2]), counted(1), counted(2),
+                     bytes([0]))])),
+            ("arguments", "thirteen arguments", call(one, 0, plain(8, *range(13))) +
+             call(batch, 0, numbers(2, 7), bytes([1]), number(42) + counted(*range(13)))),
+            ("reserved", "opcodes that are the protocol's",
+             call(one, 0, plain(0xFFFD)) + call(items, 0, numbers(5), bytes([1]),
+                                                numbers(0xFFF0, 1, 2, 3)) +
+             call(batch, 0, numbers(2, 7), bytes([1]), number(0x80000000) + counted())),
+            ("priority", "a priority that is none",
+             call(one, 0, b"\1" + number(3) + bytes([15]) + number(5) + number(8) + counted())),
+            ("payload", "eleven payload words",
+             call(window, 0, numbers(42, 1, 9, 2), bytes([1]), counted(*range(11)), bytes([0])))]:
+        seeds.add("publish", name, recipe, head + content)
+    seeds.add("publish", "partial", "a ring of 65 bytes", numbers(65) + b"\0")
+    seeds.add("publish", "unaligned", "a ring one byte past a word", numbers(64) + b"\1")
+
+
+def encode(seeds):
+    for kind, what in enumerate(["control buffer", "ring", "debug log", "IO queue", "work items"]):
+        tail = numbers(1, 29) if kind == 0 else numbers(5, 2) + numbers(1, 2, 3, 4, 9, 1, 2, 3)
+        for count in [0, 8, 65, 1_048_577]:
+            seeds.add("encode", f"{kind}-{count}", f"{what}, {count:,} of them",
+                      bytes([kind, 0]) + number(count) + tail)
+        seeds.add("encode", f"{kind}-memory", f"{what}, no memory",
+                  bytes([kind, 15]) + number(8) + tail)
+    seeds.add("encode", "4-many", "more work items than slots",
+              bytes([4, 0]) + number(1) + numbers(5, 2, 1, 2, 3, 4, 9, 1, 2, 3))
+    seeds.add("encode", "4-reserved", "work items of a reserved opcode",
+              bytes([4, 0]) + number(8) + numbers(5, 1, 0xFFF0, 2, 3, 4))
