@@ -1,6 +1,6 @@
 // Allocations that fail when an input says so. It replaces the allocation functions that the
-// library's arrays use, so include it once in a program; the thread and memory sanitizers, which have
-// their own, keep them, and nothing fails there.
+// library's arrays use, so include it once in a program; the thread and memory sanitizers, which
+// have their own, keep them, and nothing fails there.
 #pragma once
 
 #include <cstddef>

@@ -2,28 +2,40 @@
 # Builds the fuzz targets as OSS-Fuzz and ClusterFuzzLite ask for: with $CC, $CXX and their flags,
 # linked with $LIB_FUZZING_ENGINE, into $OUT, each as NAME_fuzz with NAME_fuzz_seed_corpus.zip,
 # NAME_fuzz.options and, where there is one, NAME_fuzz.dict. Sources are $SRC/megakernel and, where
-# it is there, $SRC/zlib; the flags say which sanitizer it is, and nothing here does.
+# they are there, $SRC/zlib, $SRC/zstd and $SRC/fmt; the flags say which sanitizer it is, and nothing
+# here does.
 set -euo pipefail
 
 megakernel=$SRC/megakernel
 build=$WORK/megakernel
 jobs=$(nproc)
 
-# Checksums are what zlib is for. Of its sources it is as instrumented as everything else.
+# What the targets link with is static, and instrumented as they are where its sources are there.
+# Of fmt it is only headers.
+libraries=()
+source_of() { rm -rf "$WORK/$1" && cp -r "$SRC/$1" "$WORK/$1"; }
 if [[ -d $SRC/zlib ]]; then
-  rm -rf "$WORK/zlib"
-  cp -r "$SRC/zlib" "$WORK/zlib"
+  source_of zlib
   (cd "$WORK/zlib" && ./configure --static && make -j"$jobs" libz.a)
-  zlib=(-DZLIB_LIBRARY="$WORK/zlib/libz.a" -DZLIB_INCLUDE_DIR="$WORK/zlib")
+  libraries+=(-DZLIB_LIBRARY="$WORK/zlib/libz.a" -DZLIB_INCLUDE_DIR="$WORK/zlib")
 else
-  zlib=(-DZLIB_USE_STATIC_LIBS=ON)
+  libraries+=(-DZLIB_LIBRARY="$($CC -print-file-name=libz.a)")
 fi
+if [[ -d $SRC/zstd ]]; then
+  source_of zstd
+  make -C "$WORK/zstd/lib" -j"$jobs" libzstd.a
+  libraries+=(-DMEGAKERNEL_ZSTD_LIBRARY="$WORK/zstd/lib/libzstd.a"
+    -DMEGAKERNEL_ZSTD_INCLUDE="$WORK/zstd/lib")
+else
+  libraries+=(-DMEGAKERNEL_ZSTD_LIBRARY="$($CC -print-file-name=libzstd.a)")
+fi
+[[ ! -d $SRC/fmt ]] || libraries+=(-DMEGAKERNEL_FMT_INCLUDE="$SRC/fmt/include")
 
 # The images have neither a module scanner nor a generator that could use one: the textual twin.
 # Without a build type the flags are those of the environment and no more.
 cmake -S "$megakernel" -B "$build" -G "Unix Makefiles" -DCMAKE_BUILD_TYPE= \
   -DMEGAKERNEL_TEXTUAL=ON -DMEGAKERNEL_FUZZ=ON \
-  -DMEGAKERNEL_FUZZING_ENGINE="$LIB_FUZZING_ENGINE" "${zlib[@]}"
+  -DMEGAKERNEL_FUZZING_ENGINE="$LIB_FUZZING_ENGINE" "${libraries[@]}"
 cmake --build "$build" --target fuzzers -j "$jobs"
 
 while read -r name _; do
