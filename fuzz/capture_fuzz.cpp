@@ -13,8 +13,7 @@
 #include "fuzz.h"
 
 #include "megakernel_import.h"
-
-import megakernel.tool;
+#include "megakernel_tool_import.h"
 
 namespace mk = megakernel;
 namespace tool = megakernel::tool;

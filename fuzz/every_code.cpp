@@ -6,7 +6,7 @@
 #include <fstream>
 #include <set>
 
-import megakernel;
+#include "megakernel_import.h"
 
 int main(int count, char** arguments) {
   std::set<std::size_t> reached;

@@ -1,6 +1,6 @@
 // Allocations that fail when an input says so. It replaces the allocation functions that the
-// library's arrays use, so include it once in a program; the thread sanitizer, which has its own,
-// keeps them, and nothing fails there.
+// library's arrays use, so include it once in a program; the thread and memory sanitizers, which
+// have their own, keep them, and nothing fails there.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 #include <new>
 
 #if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
+#if __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
 #define MEGAKERNEL_FUZZ_HEAP_NEVER_FAILS
 #endif
 #endif

@@ -121,7 +121,7 @@ bool control_readers() {
     for (std::size_t length = 0; length <= all.size(); ++length) {
       // A block of its own costs, so not at every length in every run.
       if (!d.one_in(8)) continue;
-      const placed control(std::span(all).first(length), offset);
+      const placed control{std::span(all).first(length), offset};
       read_control(control.plain(), d.one_in(2) ? far : d.below(18));
     }
   });

@@ -402,7 +402,8 @@ std::expected<frame, std::string> capture_reader::frame_at(std::uint64_t number)
   const capture_header::sizes& sizes = s.header.bytes;
   frame seen;
   seen.at = s.present.at;
-  seen.wall = std::chrono::system_clock::time_point(s.present.wall);
+  seen.wall = std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(s.present.wall));
   seen.control = buffer(sizes.control);
   seen.ring = buffer(sizes.ring);
   seen.debug_log = buffer(sizes.debug_log);
