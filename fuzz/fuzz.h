@@ -143,8 +143,8 @@ bool refused(const Expected& got) {
   return true;
 }
 
-/// Whether `got` is a refusal with this code; if it is another refusal, or none, while `code` is
-/// not empty, the program ends. An empty `code` asks for a value.
+/// Asks that `got` is a refusal with this code or, where `code` is empty, a value. Whether it is a
+/// refusal.
 template <class Expected>
 bool refused_as(const Expected& got, std::string_view code,
                 std::source_location where = std::source_location::current()) {
