@@ -137,7 +137,7 @@ std::uint64_t short_and_interrupted(std::string& now) {
   require(record(plain.path()).has_value());
   const file_bytes wanted = plain.read();
   std::uint64_t cases = 0;
-  for (const std::uint64_t most : {1, 7, 64, 1000}) {
+  for (const std::uint64_t most : {1u, 7u, 64u, 1000u}) {
     now = "at most " + std::to_string(most) + " bytes";
     const scratch file;
     writing.most = reading.most = most;
