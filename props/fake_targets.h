@@ -12,6 +12,7 @@ inline constexpr mk::gpu::interface fake_gpu{
     .version = mk::gpu::interface_version,
     .look = [](mk::gpu::card* found, mk::gpu::reason*) -> mk::gpu::answer {
       *found = {};
+      found->wave_size = 32;
       return mk::gpu::answer::yes;
     },
     .start = [](const mk::gpu::request* wanted, mk::gpu::kernel** started, std::uint32_t* lanes,

@@ -4,7 +4,9 @@
 source "$(dirname "$0")/common.sh"
 command -v tmux >/dev/null || exit 77
 
-session() { tmux -L "megakernel-$$" "$@"; }
+# A server of its own for each terminal: one that is killed takes a while to go.
+server=megakernel-$$
+session() { tmux -L "$server" "$@"; }
 trap 'session kill-server 2>/dev/null; rm -rf "$work"' EXIT
 
 # open COLUMNS ROWS COMMAND...: in a terminal of that size; its exit status comes to $work/status.
@@ -50,6 +52,7 @@ case_view_sizes() {
   for size in 80x24 200x60 40x10 20x3 5x1; do
     columns=${size%x*} rows=${size#*x}
     rm -f "$work/status"
+    server=megakernel-$$-$size
     open "$columns" "$rows" "$megakernel" run --duration 50
     if [ "$rows" -ge 3 ]; then wait_for 'progressing'; else sleep 1; fi
     session capture-pane -p >"$work/out"
