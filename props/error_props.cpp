@@ -143,6 +143,8 @@ std::vector<provoker> encoder_provokers() {
        [] { return of(words(32).ring().publish(0, {.arguments = take(13)})); }},
       {{opcode_reserved, buffer::ring, 0, 0xFFFD, 0},
        [] { return of(words(32).ring().publish(0, {.op = mk::opcode::load_miss})); }},
+      {{opcode_reserved, buffer::ring, 0, 0xFFFD, 0},
+       [] { return of(mk::check(mk::slot_request{.op = mk::opcode::load_miss})); }},
       {{priority_out_of_range, buffer::ring, 0, 5, 4},
        [] { return of(words(32).ring().publish(0, {.level = mk::priority{5}})); }},
       {{packed_too_many_ops, buffer::ring, 0, 256, 255}, [] { return packed(256); }},

@@ -150,6 +150,9 @@ struct capture_writer::state {
   mutable std::mutex guard;  // of `why`
   std::string why;
 
+  // Of the thread: a sentence that is made while there is memory for it.
+  std::string no_memory = "There is no memory left to pack a frame.";
+
   std::chrono::nanoseconds last_offered{};  // of who offers
 
   // Of the thread.
@@ -186,24 +189,32 @@ void capture_writer::state::run() noexcept {
   (void)::pthread_setname_np(::pthread_self(), "mk-capture");
   // Linux: of this thread alone.
   (void)::setpriority(PRIO_PROCESS, 0, std::min(19, ::getpriority(PRIO_PROCESS, 0) + 10));
-  try {
-    while (true) {
-      const std::uint32_t seen = wake.load(std::memory_order_acquire);
-      const bool last_turn = closing.load(std::memory_order_acquire);
-      const std::uint64_t next = taken.load(std::memory_order_relaxed);
-      if (given.load(std::memory_order_acquire) != next) {
-        write(queue[next % queue.size()]);
-        taken.store(next + 1, std::memory_order_release);
-      } else if (last_turn) {
-        break;
-      } else {
-        wake.wait(seen, std::memory_order_acquire);
-      }
+  const auto has_memory = [this](auto step) {
+    try {
+      step();
+      return true;
+    } catch (const std::bad_alloc&) {
+      fail(std::move(no_memory));
+      return false;
     }
-    write_end();
-  } catch (const std::bad_alloc&) {
-    fail("There is no memory left to pack a frame.");
+  };
+  while (true) {
+    const std::uint32_t seen = wake.load(std::memory_order_acquire);
+    const bool last_turn = closing.load(std::memory_order_acquire);
+    const std::uint64_t next = taken.load(std::memory_order_relaxed);
+    if (given.load(std::memory_order_acquire) != next) {
+      const std::uint64_t whole = frames.load(std::memory_order_relaxed);
+      if (!has_memory([&] { write(queue[next % queue.size()]); }) &&
+          frames.load(std::memory_order_relaxed) == whole)
+        dropped.fetch_add(1, std::memory_order_relaxed);
+      taken.store(next + 1, std::memory_order_release);
+    } else if (last_turn) {
+      break;
+    } else {
+      wake.wait(seen, std::memory_order_acquire);
+    }
   }
+  (void)has_memory([this] { write_end(); });
 }
 
 void capture_writer::state::write(const waiting_frame& next) {
@@ -320,8 +331,10 @@ std::expected<std::unique_ptr<capture_writer>, std::string> capture_writer::crea
   try {
     auto made = std::make_unique<state>(std::move(*opened), header);
     if (!made->zstd) return no_memory();
-    made->thread = std::thread([&s = *made] { s.run(); });
-    return std::unique_ptr<capture_writer>(new capture_writer(std::move(made)));
+    // The thread last: what fails before it has none to wait for.
+    std::unique_ptr<capture_writer> writer(new capture_writer(std::move(made)));
+    writer->state_->thread = std::thread([&s = *writer->state_] { s.run(); });
+    return writer;
   } catch (const std::bad_alloc&) {
     return no_memory();
   } catch (const std::exception&) {
