@@ -42,15 +42,15 @@ void check_snapshot(const fuzz::block& control) {
   for (std::size_t i = 0; i < 32; ++i)
     fuzz::check(decoded->quotas()[i] == word(32 + i), "the quotas are where they are");
 
+  const mk::metric_counters metrics = decoded->metrics();
   std::size_t at = 0;
-  for (const auto [index, count] : decoded->metrics()) {
-    fuzz::check(at < plainly.metrics.size() && plainly.metrics[at] == std::pair(index, count),
+  for (auto each = metrics.begin(); each != metrics.end(); ++at) {
+    const mk::metric m = *each++;
+    fuzz::check(at < plainly.metrics.size() && plainly.metrics[at] == std::pair(m.index, m.count),
                 "metrics are the counters that are not zero, in ascending order");
-    fuzz::check(decoded->metrics()[index] == count, "a metric is found by its index");
-    ++at;
+    fuzz::check(metrics[m.index] == m.count, "a metric is found by its index");
   }
-  fuzz::check(at == plainly.metrics.size() && decoded->metrics().size() == at &&
-                  decoded->metrics().empty() == (at == 0),
+  fuzz::check(at == plainly.metrics.size() && metrics.size() == at && metrics.empty() == (at == 0),
               "no metric is missing");
 
   const auto report = decoded->report();

@@ -88,6 +88,15 @@ inline void check_telemetry(const mk::ring_telemetry& got, const plain::decoded&
         "windows are by ticket and opcode, with their slots counted");
 }
 
+inline void check_active_windows(const mk::ring_summary& got, const plain::decoded& plainly) {
+  std::size_t owed = 0;
+  for (const plain::window& w : plainly.windows)
+    owed += w.published + w.claimed + w.wait_io + w.yield + w.requeue != 0;
+  std::size_t active = 0;
+  for (const mk::window_telemetry& w : got.active_windows()) active += w.active();
+  check(active == owed, "a window is active while some of it is owed");
+}
+
 inline bool is_empty(const mk::ring_summary& s) {
   return s.control() == mk::control_snapshot() && s.occupancy() == mk::ring_occupancy() &&
          s.windows().empty();
@@ -97,6 +106,19 @@ inline void check_same(const mk::ring_summary& a, const mk::ring_summary& b) {
   check(a.control() == b.control() && a.occupancy() == b.occupancy() &&
             std::ranges::equal(a.windows(), b.windows()),
         "a summary is what the full decode says without its slots");
+}
+
+/// Every way from slot to slot comes to the same ones.
+inline void check_iterators(const mk::ring_view& view) {
+  if (view.size() < 2) return;
+  const auto first = view.begin();
+  auto at = first;
+  check(*at++ == view[0] && *at-- == view[1] && at == first, "a step after is a step");
+  check(*++at == view[1] && *--at == view[0], "and so is a step before");
+  at += 1;
+  check(at == first + 1 && at == 1 + first && at - 1 == first && first < at, "steps add up");
+  at -= 1;
+  check(at == first && first[1] == view[1], "and can be taken back");
 }
 
 inline void check_view(const mk::ring_view& view, const mk::ring_telemetry& telemetry, bytes ring) {
@@ -111,6 +133,7 @@ inline void check_view(const mk::ring_view& view, const mk::ring_telemetry& tele
     ++i;
   }
   check(i == view.size() && view.end() - view.begin() == i, "a view ends after its last slot");
+  check_iterators(view);
   const mk::opcode op = view.empty() ? mk::opcode{} : view[i / 2].op;
   check(std::ranges::equal(view.active(op), telemetry.active(op)), "both find what is active");
   for (const mk::slot_snapshot& slot : telemetry.active(op)) {
@@ -153,6 +176,12 @@ inline void check_reuse(const block& control, const block& ring, const mk::windo
   check(reused.decode(control.view(), ring.view(), windows).has_value(), "and so is all of it");
   check(std::ranges::equal(reused.slots(), fresh.slots()), "nothing is left of another ring");
   check_same(reused.summary(), fresh.summary());
+  reused.clear();
+  check(reused.slots().empty() && is_empty(reused.summary()), "what is cleared is forgotten");
+  const mk::ring_view nothing;
+  check(reused.decode(control.view(), {}, windows).has_value() && nothing.empty() &&
+            nothing.control() == mk::control_snapshot() && reused.slots().empty(),
+        "an empty ring is a ring, and a view of nothing one of zeros");
 }
 
 /// One ring through every decoder.
@@ -183,6 +212,7 @@ inline void check_ring(const block& control, const block& ring, const words& lis
   check(summed.has_value() && view.has_value(), "no decoder refuses alone");
   check_telemetry(telemetry, plainly);
   check_same(telemetry.summary(), summary);
+  check_active_windows(summary, plainly);
   check_view(*view, telemetry, ring.plain());
   if (trial.reuses) check_reuse(control, ring, *windows, telemetry);
 }

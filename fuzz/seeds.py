@@ -24,7 +24,7 @@ FOUND = "found by the fuzzer"
 TARGETS = [
     seeds_protocol.control, seeds_protocol.ring, seeds_protocol.large_ring,
     seeds_protocol.debug_log, seeds_protocol.slots, seeds_protocol.io_queue,
-    seeds_protocol.publish, seeds_protocol.encode, seeds_kernel.health, seeds_kernel.sketch_bytes,
+    seeds_protocol.publish, seeds_protocol.encode, seeds_protocol.errors, seeds_kernel.health, seeds_kernel.sketch_bytes,
     seeds_kernel.sketch, seeds_kernel.launch, seeds_kernel.interpreter, seeds_kernel.schedule,
     seeds_kernel.capture, seeds_kernel.runtime,
 ]
@@ -74,7 +74,7 @@ def main():
     seeds = make()
     if "--check" in sys.argv:
         wrong = list(check(seeds))
-        print(*wrong or [f"{len(seeds.made)} seeds are as their recipes make them"], sep="\n")
+        print(*wrong or ["every seed is as its recipe makes it"], sep="\n")
         return 1 if wrong else 0
     listed = recipes() if RECIPES.exists() else {}
     for (target, name), (recipe, content, kept) in seeds.made.items():

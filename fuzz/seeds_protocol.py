@@ -227,3 +227,20 @@ def encode(seeds):
               bytes([4, 0]) + number(1) + numbers(5, 2, 1, 2, 3, 4, 9, 1, 2, 3))
     seeds.add("encode", "4-reserved", "work items of a reserved opcode",
               bytes([4, 0]) + number(8) + numbers(5, 1, 0xFFF0, 2, 3, 4))
+
+
+def errors(seeds):
+    for code in range(77):
+        for figures, what in [(b"\0\x05\0\x01\0\x09", "small"), (b"\1" + b"\xff" * 8, "large")]:
+            seeds.add("errors", f"{code}-{what}", f"code {code} with {what} figures",
+                      number(code) + bytes([code % 16, code % 6]) + figures * (3 if what == "large"
+                                                                             else 1),
+                      kept=what == "small")
+    for buffer in range(6):
+        seeds.add("errors", f"waited-{buffer}", f"deadline_passed of buffer {buffer}",
+                  number(67) + bytes([200, buffer]) + b"\0\x05\0\x01\0\x09")
+    for index in range(12):
+        for code in [55, 63, 65]:
+            seeds.add("errors", f"subject-{code}-{index}", f"code {code} about {index}",
+                      number(code) + bytes([255, 0]) + b"\0" + number(index) + b"\0\x01\0\x09",
+                      kept=False)
