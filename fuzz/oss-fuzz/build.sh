@@ -13,7 +13,7 @@ jobs=$(nproc)
 # What the targets link with is static, and instrumented as they are where its sources are there.
 # Of fmt it is only headers.
 libraries=()
-source_of() { rm -rf "$WORK/$1" && cp -r "$SRC/$1" "$WORK/$1"; }
+source_of() { rm -rf "${WORK:?}/$1" && cp -r "$SRC/$1" "$WORK/$1"; }
 if [[ -d $SRC/zlib ]]; then
   source_of zlib
   (cd "$WORK/zlib" && ./configure --static && make -j"$jobs" libz.a)
@@ -44,7 +44,7 @@ while read -r name _; do
   (
     cd "$megakernel/fuzz"
     inputs=("corpus/$name")
-    [[ -d $inputs ]] || { echo "$target has no corpus/$name" >&2 && exit 1; }
+    [[ -d corpus/$name ]] || { echo "$target has no corpus/$name" >&2 && exit 1; }
     [[ ! -d regressions/$name ]] || inputs+=("regressions/$name")
     python3 -m zipfile -c "$OUT/${target}_seed_corpus.zip" "${inputs[@]}"
     for kind in options dict; do
