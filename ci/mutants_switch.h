@@ -1,5 +1,5 @@
-// The switch of mutation testing (ci/mutants): every mutant of a file is compiled into it, and one of
-// them, or none, is chosen when a program starts. Constant evaluation sees the original.
+// The switch of mutation testing (ci/mutants): every mutant of a file is compiled into it, and one
+// of them, or none, is chosen when a program starts. Constant evaluation sees the original.
 #pragma once
 
 #if defined(__clang__)
@@ -25,11 +25,11 @@ constexpr bool on(unsigned n) noexcept {
 
 // Each operator as a function: its operands are written, and evaluated, once.
 
-#define MEGAKERNEL_MUTANT(name, original, other)                           \
-  template <class A, class B>                                              \
-  constexpr auto name(unsigned n, const A& a, const B& b) noexcept {       \
-    if (on(n)) return static_cast<decltype(a original b)>(a other b);      \
-    return a original b;                                                   \
+#define MEGAKERNEL_MUTANT(name, original, other)                      \
+  template <class A, class B>                                         \
+  constexpr auto name(unsigned n, const A& a, const B& b) noexcept {  \
+    if (on(n)) return static_cast<decltype(a original b)>(a other b); \
+    return a original b;                                              \
   }
 MEGAKERNEL_MUTANT(lt, <, <=)
 MEGAKERNEL_MUTANT(le, <=, <)
@@ -60,10 +60,10 @@ constexpr E enumerator(unsigned n, E value, E other) noexcept {
   return on(n) ? other : value;
 }
 
-#define MEGAKERNEL_MUTANT_ASSIGN(name, original, other)               \
-  template <class A, class B>                                         \
-  constexpr A& name(unsigned n, A& a, const B& b) noexcept {          \
-    return on(n) ? (a other b) : (a original b);                      \
+#define MEGAKERNEL_MUTANT_ASSIGN(name, original, other)      \
+  template <class A, class B>                                \
+  constexpr A& name(unsigned n, A& a, const B& b) noexcept { \
+    return on(n) ? (a other b) : (a original b);             \
   }
 MEGAKERNEL_MUTANT_ASSIGN(add_assign, +=, -=)
 MEGAKERNEL_MUTANT_ASSIGN(sub_assign, -=, +=)
