@@ -182,7 +182,8 @@ class wave_memory {
     }
   }
 
-  /// Trips to memory in quads, four of them on their way together.
+  /// Trips to memory in quads, two of them on their way together: more would cost registers that
+  /// every lane of the kernel pays for.
   __device__ void copy_quads(word* to, const word* from, word quads) {
     wrote_ = true;
     constexpr word together = 2;
