@@ -164,8 +164,8 @@ std::vector<provoker> lane_provokers() {
          unattended ring(1);
          mk::doorbell bell;
          const auto target = mk::cpu_workers::make({.one_shot = true}).value();
-         target->launch(ring.buffers.where(), bell).value();
-         const refusal again = of(target->launch(ring.buffers.where(), bell));
+         target->launch({.buffers = ring.buffers, .bell = bell}).value();
+         const refusal again = of(target->launch({.buffers = ring.buffers, .bell = bell}));
          while (target->running() != 0) {
          }
          return again;
@@ -190,7 +190,7 @@ std::vector<provoker> lane_provokers() {
          mk::doorbell bell;
          const auto& calls = fake_gpu<mk::gpu::answer::yes, mk::gpu::answer::failed>;
          const auto target = mk::gpu_target::make(calls, {}).value();
-         target->launch(ring.buffers.where(), bell).value();
+         target->launch({.buffers = ring.buffers, .bell = bell}).value();
          return of(target->check());
        }},
       {{device_lanes_refused, buffer::none, 0, 128, 96},

@@ -10,13 +10,14 @@ namespace mk = megakernel;
 template <mk::gpu::answer Start, mk::gpu::answer Running>
 inline constexpr mk::gpu::interface fake_gpu{
     .version = mk::gpu::interface_version,
-    .look = [](mk::gpu::card* found, mk::gpu::reason*) -> mk::gpu::answer {
+    .context = nullptr,
+    .look = [](void*, mk::gpu::card* found, mk::gpu::reason*) -> mk::gpu::answer {
       *found = {};
       found->wave_size = 32;
       return mk::gpu::answer::yes;
     },
-    .start = [](const mk::gpu::request* wanted, mk::gpu::kernel** started, std::uint32_t* lanes,
-                mk::gpu::reason* why) -> mk::gpu::answer {
+    .start = [](void*, const mk::gpu::request* wanted, mk::gpu::kernel** started,
+                std::uint32_t* lanes, mk::gpu::reason* why) -> mk::gpu::answer {
       *started = nullptr;
       *lanes = 96;
       why->number = 719;
@@ -40,7 +41,7 @@ inline constexpr mk::gpu::interface fake_gpu{
 class silent_lanes final : public mk::kernel_target {
  public:
   explicit silent_lanes(std::atomic<std::uint32_t>& count) : count_(count) {}
-  mk::result<void> launch(const mk::device::launch&, mk::doorbell&) noexcept override { return {}; }
+  mk::result<void> launch(const mk::launch_site&) noexcept override { return {}; }
   bool flush(mk::deadline) noexcept override { return false; }
   [[nodiscard]] std::uint32_t running() const noexcept override { return count_; }
 

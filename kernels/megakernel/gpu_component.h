@@ -11,7 +11,7 @@
 namespace megakernel::gpu {
 
 /// Changes with every change of what follows, `device::launch` included.
-inline constexpr uint32_t interface_version = 1;
+inline constexpr uint32_t interface_version = 2;
 
 enum class answer : uint32_t {
   yes = 0,
@@ -45,10 +45,12 @@ struct kernel;  ///< one that was started
 
 struct interface {
   uint32_t version;
+  void* context;  ///< of whoever made this interface; the calls without a kernel are given it
   /// Whether there is a GPU, and which.
-  answer (*look)(card* found, reason* why);
+  answer (*look)(void* context, card* found, reason* why);
   /// Starts a kernel; `lanes` is how many it has, or with `too_many_lanes` how many there could be.
-  answer (*start)(const request* wanted, kernel** started, uint32_t* lanes, reason* why);
+  answer (*start)(void* context, const request* wanted, kernel** started, uint32_t* lanes,
+                  reason* why);
   /// Lanes that have not left; starts the next quantum where that is due. `failed`: the kernel will
   /// never report again. Any thread.
   answer (*running)(kernel* of, uint32_t* lanes, reason* why);

@@ -44,7 +44,7 @@ inline answer refuse(reason* why, hipError_t status, const char* what) {
   return status == hipErrorOutOfMemory ? answer::no_memory : answer::failed;
 }
 
-inline answer look(card* found, reason* why) {
+inline answer look(void*, card* found, reason* why) {
   int cards = 0;
   const hipError_t status = hipGetDeviceCount(&cards);
   if (cards == 0 || status == hipErrorNoDevice || status == hipErrorInsufficientDriver) {
@@ -176,7 +176,7 @@ inline answer shape(kernel& of, const request& wanted, const card& gpu, uint32_t
 template <class Handlers>
 answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* why) {
   card gpu;
-  if (const answer there = look(&gpu, why); there != answer::yes) return there;
+  if (const answer there = look(nullptr, &gpu, why); there != answer::yes) return there;
   made.one_shot = wanted.one_shot != 0;
   const void* const persistent[] = {
       reinterpret_cast<const void*>(device::run_persistent<Handlers>),
@@ -232,7 +232,7 @@ answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* 
 }
 
 template <class Handlers>
-answer start(const request* wanted, kernel** started, uint32_t* lanes, reason* why) {
+answer start(void*, const request* wanted, kernel** started, uint32_t* lanes, reason* why) {
   *started = nullptr;
   *lanes = 0;
   *why = {};
@@ -283,8 +283,8 @@ inline void leave(kernel* of) { __atomic_store_n(&of->box->leave, 1, __ATOMIC_RE
 
 template <class Handlers>
 const interface* interface_of(uint32_t version) {
-  static constexpr interface all{interface_version, look,    start<Handlers>, running,
-                                 ask_flush,         flushed, leave,           close};
+  static constexpr interface all{
+      interface_version, nullptr, look, start<Handlers>, running, ask_flush, flushed, leave, close};
   return version == interface_version ? &all : nullptr;
 }
 

@@ -87,7 +87,7 @@ std::expected<gpu_component, std::string> gpu_component::find(std::string_view n
       }
       gpu::card card{};
       gpu::reason why{};
-      if (calls->look(&card, &why) != gpu::answer::yes) {
+      if (calls->look(calls->context, &card, &why) != gpu::answer::yes) {
         note(file, why.sentence);
         break;
       }
@@ -138,8 +138,9 @@ gpu_target::~gpu_target() {
   calls_.close(kernel_);
 }
 
-result<void> gpu_target::launch(const device::launch& where, doorbell&) noexcept {
+result<void> gpu_target::launch(const launch_site& site) noexcept {
   if (kernel_ != nullptr) return std::unexpected(error{.code = error_code::already_launched});
+  const device::launch& where = site.buffers.where();
   gpu::request wanted{
       .where = where,
       .quantum = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options_.quantum.count())),
@@ -150,12 +151,13 @@ result<void> gpu_target::launch(const device::launch& where, doorbell&) noexcept
   gpu::reason why{};
   if (wanted.lanes == 0 && !options_.one_shot) {
     gpu::card card{};
-    if (calls_.look(&card, &why) != gpu::answer::yes) return std::unexpected(failed(why));
+    if (calls_.look(calls_.context, &card, &why) != gpu::answer::yes)
+      return std::unexpected(failed(why));
     const auto sized = recommended_lanes(where.slots, card.wave_size);
     if (!sized) return std::unexpected(sized.error());
     wanted.lanes = *sized;
   }
-  switch (calls_.start(&wanted, &kernel_, &lanes, &why)) {
+  switch (calls_.start(calls_.context, &wanted, &kernel_, &lanes, &why)) {
     case gpu::answer::yes:
       break;
     case gpu::answer::no_memory:

@@ -83,7 +83,7 @@ class gpu_target final : public kernel_target {
   ~gpu_target() override;
 
   /// Errors: also `device_lanes_refused`, `device_failed`.
-  [[nodiscard]] result<void> launch(const device::launch& where, doorbell& bell) noexcept override;
+  [[nodiscard]] result<void> launch(const launch_site& site) noexcept override;
   [[nodiscard]] bool flush(deadline until) noexcept override;
   [[nodiscard]] std::uint32_t running() const noexcept override;
   /// Error: `device_failed`, with the number that the GPU's runtime has for it.

@@ -127,7 +127,8 @@ result<void> runtime::launch(std::unique_ptr<kernel_target> target, deadline unt
       return std::unexpected(error{.code = error_code::lanes_refused, .found = 1});
     }
   }
-  if (auto launched = target->launch(s.buffers.where(), s.bell); !launched) {
+  const launch_site site{.buffers = s.buffers, .bell = s.bell, .feed = &*s.feed};
+  if (auto launched = target->launch(site); !launched) {
     s.stop_serving();
     return launched;
   }

@@ -5,11 +5,19 @@ module;
 #include <expected>
 export module megakernel.runtime:target;
 import megakernel.protocol;
+import :buffers;
 import :deadline;
 import :feed;
 import :kernel;
 
 export namespace megakernel {
+
+/// What lanes are started on. All of it outlives them.
+struct launch_site {
+  const kernel_buffers& buffers;
+  doorbell& bell;
+  const work_feed* feed = nullptr;  ///< that publishes into the buffers, if one does
+};
 
 /// Where lanes run: threads of this machine, or a GPU.
 class kernel_target {
@@ -20,11 +28,9 @@ class kernel_target {
   /// Lanes that have not left are abandoned with the memory they work on.
   virtual ~kernel_target() = default;
 
-  /// Starts the lanes; memory and bell outlive them. Once a target. Errors: `already_launched`,
-  /// `lanes_refused` when the system gives no more threads or the device no room, `out_of_memory`;
-  /// then no lane runs.
-  [[nodiscard]] virtual result<void> launch(const device::launch& where,
-                                            doorbell& bell) noexcept = 0;
+  /// Starts the lanes. Once a target. Errors: `already_launched`, `lanes_refused` when the system
+  /// gives no more threads or the device no room, `out_of_memory`; then no lane runs.
+  [[nodiscard]] virtual result<void> launch(const launch_site& site) noexcept = 0;
 
   /// Asks the lanes to add to the control buffer what they have counted so far; whether all had
   /// done so by `until`. A lane inside a handler answers after it.

@@ -62,12 +62,13 @@ result<std::unique_ptr<cpu_workers>> cpu_workers::make(const worker_options& opt
   }
 }
 
-result<void> cpu_workers::launch(const device::launch& where, doorbell& bell) noexcept {
+result<void> cpu_workers::launch(const launch_site& site) noexcept {
   auto& all = threads_->all;
   if (!all.empty()) return std::unexpected(error{.code = error_code::already_launched});
+  const device::launch& where = site.buffers.where();
   crew_->where = where;
   crew_->options = options_;
-  crew_->bell = &bell;
+  crew_->bell = &site.bell;
   for (std::uint32_t i = 0; i < options_.workers; ++i) {
     crew_->running.fetch_add(1, std::memory_order_relaxed);
     const auto undo = [&](const error& why) {

@@ -143,7 +143,7 @@ class cpu_workers final : public kernel_target {
   /// Joins the threads that have left. Others, in a handler that does not return, are abandoned.
   ~cpu_workers() override;
 
-  [[nodiscard]] result<void> launch(const device::launch& where, doorbell& bell) noexcept override;
+  [[nodiscard]] result<void> launch(const launch_site& site) noexcept override;
   [[nodiscard]] bool flush(deadline until) noexcept override;
   [[nodiscard]] std::uint32_t running() const noexcept override;
 

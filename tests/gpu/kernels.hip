@@ -334,7 +334,7 @@ class running_kernel {
     wanted.lanes = lanes;
     wanted.quantum = quantum;
     gpu::reason why{};
-    if (api_->start(&wanted, &kernel_, &lanes_, &why) != gpu::answer::yes)
+    if (api_->start(nullptr, &wanted, &kernel_, &lanes_, &why) != gpu::answer::yes)
       card::fail("a kernel did not start: %s", why.sentence);
     wait("a kernel that reports itself alive", [&] {
       return get(control + abi::workers_alive_word) != 0 || get(control + abi::heartbeat_word) != 0;
@@ -450,8 +450,8 @@ void test_lost(card::watchdog& dog) {
   uint32_t lanes = 0;
   const gpu::request wanted{};
   const gpu::interface* const api = gpu::detail::interface_of<opcodes>(gpu::interface_version);
-  const bool seen = api->look(&found, &why) == gpu::answer::yes;
-  if (seen && api->start(&wanted, &next, &lanes, &why) == gpu::answer::yes)
+  const bool seen = api->look(nullptr, &found, &why) == gpu::answer::yes;
+  if (seen && api->start(nullptr, &wanted, &next, &lanes, &why) == gpu::answer::yes)
     report("a kernel was started on a device that is lost");
   std::printf("then: %s\n", why.sentence);
   if (why.sentence[0] == '\0') report("nothing says why not");
