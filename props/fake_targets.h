@@ -35,6 +35,11 @@ inline constexpr mk::gpu::interface fake_gpu{
     .flushed = [](mk::gpu::kernel*, std::uint32_t) { return false; },
     .leave = [](mk::gpu::kernel*) {},
     .close = [](mk::gpu::kernel*) {},
+    .carry = [](mk::gpu::kernel*, const mk::gpu::run*, std::uint32_t, std::uint32_t* room,
+                mk::gpu::reason*) -> mk::gpu::answer {
+      *room = 0;
+      return Running;
+    },
 };
 
 /// Lanes of which it is only known how many there are; none ever reports.

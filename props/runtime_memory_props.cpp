@@ -85,6 +85,12 @@ bool makers() {
                 no_preparation, [&](nothing) { return code_of(mk::file_pump::over(buffers)); },
                 no_more) == 0);
     require(fails_cleanly(
+                no_preparation,
+                [&](nothing) {
+                  return code_of(mk::courier::over(buffers, nullptr, mk::schedule::ring_order));
+                },
+                no_more) == 1);
+    require(fails_cleanly(
                 no_preparation, [](nothing) { return code_of(mk::runtime::make(options())); },
                 no_more) == 6 + 2 + 1);
     require(fails_cleanly(

@@ -46,6 +46,7 @@ void complain(std::string_view sentence) {
 struct run_options {
   run_profile profile;
   std::string target = "cpu";
+  std::string ring_memory = "auto";
   std::string form;
   std::string work;
   std::string priorities;
@@ -321,6 +322,10 @@ void settle(run_options& options) {
   std::expected<megakernel::gpu_component, std::string> gpu = std::unexpected(std::string());
   if (options.target != "cpu") gpu = megakernel::gpu_component::find(gpu_component_name);
   profile.on_gpu = options.target == "gpu" || gpu.has_value();
+  if (options.ring_memory != "auto") {
+    profile.ring = options.ring_memory == "host" ? megakernel::ring_memory::host
+                                                 : megakernel::ring_memory::device;
+  }
   if (profile.on_gpu) {
     // Where there is none, the launch will say so.
     const std::uint32_t wave_size = gpu ? gpu->wave_size() : 32;
@@ -386,6 +391,14 @@ void add_run(CLI::App& app, int& exit_code) {
                   "Where lanes run: threads of this machine, a GPU, or a GPU where there is one")
       ->check(CLI::IsMember({"cpu", "gpu", "auto"}))
       ->type_name("cpu|gpu|auto")
+      ->capture_default_str()
+      ->group("Kernel");
+  command
+      .add_option("--ring-memory", options->ring_memory,
+                  "Of a GPU: lanes work on the ring in this machine's memory, or on a copy in the "
+                  "device's")
+      ->check(CLI::IsMember({"host", "device", "auto"}))
+      ->type_name("host|device|auto")
       ->capture_default_str()
       ->group("Kernel");
   number("--workers", options->workers, u32{1}, u32{1'048'576},

@@ -401,7 +401,8 @@ std::expected<std::unique_ptr<kernel_target>, std::string> make_target(const run
     const auto component = gpu_component::find(gpu_component_name);
     if (!component) return std::unexpected(component.error());
     auto made =
-        gpu_target::make(component->calls(), {.lanes = profile.workers, .order = profile.order});
+        gpu_target::make(component->calls(),
+                         {.lanes = profile.workers, .order = profile.order, .ring = profile.ring});
     if (!made) return sentence(made.error());
     return std::move(*made);
   }

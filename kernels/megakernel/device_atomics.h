@@ -57,6 +57,14 @@ struct native {
     return __hip_atomic_fetch_add(word, value, native_order<O>, native_scope<S>);
   }
   template <class T>
+  static __device__ T fetch_or(T* word, T value) {
+    return __hip_atomic_fetch_or(word, value, native_order<O>, native_scope<S>);
+  }
+  template <class T>
+  static __device__ T fetch_and(T* word, T value) {
+    return __hip_atomic_fetch_and(word, value, native_order<O>, native_scope<S>);
+  }
+  template <class T>
   static __device__ bool compare_exchange(T* word, T& expected, T desired) {
     return __hip_atomic_compare_exchange_strong(word, &expected, desired, native_order<O>,
                                                 native_order<of_load<O>>, native_scope<S>);
@@ -122,6 +130,14 @@ struct native {
       return static_cast<T>(atomicAdd_system(raw(word), value));
   }
   template <class T>
+  static __device__ T fetch_or(T* word, T value) {
+    return reference<T>(*word).fetch_or(value, native_order<O>);
+  }
+  template <class T>
+  static __device__ T fetch_and(T* word, T value) {
+    return reference<T>(*word).fetch_and(value, native_order<O>);
+  }
+  template <class T>
   static __device__ bool compare_exchange(T* word, T& expected, T desired) {
     if constexpr (O != order::relaxed) {
       return reference<T>(*word).compare_exchange_strong(expected, desired, native_order<O>,
@@ -177,6 +193,18 @@ template <class T, order O, scope S>
 __device__ inline T fetch_add(T* word, T value, order_tag<O>, scope_tag<S>) {
   static_assert(detail::is_atomic_word<T>);
   return detail::native<O, S>::fetch_add(word, value);
+}
+
+template <class T, order O, scope S>
+__device__ inline T fetch_or(T* word, T value, order_tag<O>, scope_tag<S>) {
+  static_assert(detail::is_atomic_word<T>);
+  return detail::native<O, S>::fetch_or(word, value);
+}
+
+template <class T, order O, scope S>
+__device__ inline T fetch_and(T* word, T value, order_tag<O>, scope_tag<S>) {
+  static_assert(detail::is_atomic_word<T>);
+  return detail::native<O, S>::fetch_and(word, value);
 }
 
 /// True when `word` was `expected` and is `desired` now; else `expected` holds what was found.

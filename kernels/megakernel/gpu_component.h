@@ -39,6 +39,18 @@ struct request {
   uint32_t lanes;    ///< rounded up to whole waves; 0: as many as are on the device at once
   uint32_t by_priority;  ///< not zero: the priority form
   uint32_t one_shot;     ///< not zero: each slot is looked at once
+  /// Not zero: lanes work on a ring in the device's memory. The one-shot form copies the host's
+  /// there before it runs, and in the order by priority ignores this.
+  uint32_t ring_on_card;
+};
+
+/// Runs of slots that can be on their way at once.
+inline constexpr uint32_t most_runs = 64;
+
+/// Consecutive slots, at least one.
+struct run {
+  uint32_t first;
+  uint32_t count;
 };
 
 struct kernel;  ///< one that was started
@@ -62,6 +74,11 @@ struct interface {
   void (*leave)(kernel* of);
   /// Gives everything back. Only where `running` says that nobody is, or fails.
   void (*close)(kernel* of);
+  /// With a ring in the device's memory: starts to copy these runs of the host's slots there, no
+  /// more than there was room for, and says for how many there is room now: `most_runs` when none
+  /// is on its way, zero with a ring in the host's. Lanes find a run some calls later, once it is
+  /// there whole; a call without runs helps them to. One thread at a time.
+  answer (*carry)(kernel* of, const run* runs, uint32_t count, uint32_t* room, reason* why);
 };
 
 /// The function's name, and its type: null for a version that the component does not have.

@@ -6,6 +6,7 @@
 
 #include <megakernel/gpu_component.h>
 #include <megakernel/gpu_kernels.h>
+#include <megakernel/ring_on_card.h>
 
 #include <algorithm>
 #include <atomic>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <vector>
 
 namespace megakernel::gpu {
@@ -31,6 +33,7 @@ struct kernel {
   hipStream_t stream{};
   bool has_stream = false;
   std::vector<void*> pinned;
+  std::optional<detail::ring_on_card> ring;
   std::mutex mutex;  // of `running`, which may start the next quantum
   bool over = false;
   hipError_t failure = hipSuccess;
@@ -128,6 +131,10 @@ inline hipError_t launch(kernel& of, bool first) {
     const hipError_t ready = device::prepare(of.on_device.on, of.control, first, of.stream);
     if (ready != hipSuccess) return ready;
   }
+  if (of.one_shot && of.ring) {
+    const hipError_t filled = of.ring->fill(of.stream);
+    if (filled != hipSuccess) return filled;
+  }
   void* persistent[] = {&of.on_device};
   void* one_shot[] = {&of.on_device.where, &of.on_device.locks};
   return hipLaunchKernel(of.code, dim3(of.blocks), dim3(of.lanes_of_block),
@@ -135,6 +142,7 @@ inline hipError_t launch(kernel& of, bool first) {
 }
 
 inline void close(kernel* of) {
+  of->ring.reset();  // its copies read what is pinned
   if (of->has_stream) (void)hipStreamDestroy(of->stream);
   for (void* const from : of->pinned) (void)hipHostUnregister(from);
   if (of->box != nullptr) (void)hipHostFree(of->box);
@@ -178,19 +186,28 @@ answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* 
   card gpu;
   if (const answer there = look(nullptr, &gpu, why); there != answer::yes) return there;
   made.one_shot = wanted.one_shot != 0;
-  const void* const persistent[] = {
-      reinterpret_cast<const void*>(device::run_persistent<Handlers>),
-      reinterpret_cast<const void*>(device::run_by_priority<Handlers>)};
-  const void* const once[] = {
-      reinterpret_cast<const void*>(device::run_once<device::audience::host, Handlers>),
-      reinterpret_cast<const void*>(device::run_once_by_priority<Handlers>)};
-  made.code = (made.one_shot ? once : persistent)[wanted.by_priority != 0];
+  const bool by_priority = wanted.by_priority != 0;
+  const bool on_card = wanted.ring_on_card != 0 && !(made.one_shot && by_priority);
+  using device::audience;
+  // By form, by order, by where the ring is.
+  const void* const kernels[2][2][2] = {
+      {{reinterpret_cast<const void*>(device::run_persistent<Handlers>),
+        reinterpret_cast<const void*>(device::run_arrivals<Handlers>)},
+       {reinterpret_cast<const void*>(device::run_by_priority<audience::host, Handlers>),
+        reinterpret_cast<const void*>(device::run_by_priority<audience::copy, Handlers>)}},
+      {{reinterpret_cast<const void*>(device::run_once<audience::host, Handlers>),
+        reinterpret_cast<const void*>(device::run_once<audience::copy, Handlers>)},
+       {reinterpret_cast<const void*>(device::run_once_by_priority<Handlers>),
+        reinterpret_cast<const void*>(device::run_once_by_priority<Handlers>)}}};
+  made.code = kernels[made.one_shot][by_priority][on_card];
   // A kernel that is loaded while another one stays on the device might wait for it for ever.
-  for (const auto& pair : {persistent, once}) {
-    for (int i = 0; i < 2; ++i) {
-      hipFuncAttributes attributes;
-      if (const hipError_t s = hipFuncGetAttributes(&attributes, pair[i]); s != hipSuccess)
-        return refuse(why, s, "the kernels were not built for this device");
+  for (const auto& form : kernels) {
+    for (const auto& order : form) {
+      for (const void* const code : order) {
+        hipFuncAttributes attributes;
+        if (const hipError_t s = hipFuncGetAttributes(&attributes, code); s != hipSuccess)
+          return refuse(why, s, "the kernels were not built for this device");
+      }
     }
   }
   if (const answer fits = shape(made, wanted, gpu, lanes, why); fits != answer::yes) return fits;
@@ -226,6 +243,15 @@ answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* 
   if (const hipError_t s = hipMemsetAsync(made.on_card, 0, card_bytes, made.stream);
       s != hipSuccess)
     return refuse(why, s, "the device's memory cannot be cleared");
+  if (on_card) {
+    if (const hipError_t s =
+            made.ring.emplace().make(wanted.where.ring, wanted.where.slots, made.box, made.stream);
+        s != hipSuccess)
+      return refuse(why, s, "no memory for the ring on the device");
+    made.on_device.where.host_ring = made.on_device.where.ring;
+    made.on_device.where.ring = made.ring->slots();
+    made.on_device.where.arrived = made.one_shot ? nullptr : made.ring->arrived();
+  }
   if (const hipError_t s = launch(made, true); s != hipSuccess)
     return refuse(why, s, "the kernel cannot be launched");
   return answer::yes;
@@ -281,10 +307,23 @@ inline bool flushed(kernel* of, uint32_t number) {
 }
 inline void leave(kernel* of) { __atomic_store_n(&of->box->leave, 1, __ATOMIC_RELEASE); }
 
+inline answer carry(kernel* of, const run* runs, uint32_t count, uint32_t* room, reason* why) {
+  *room = 0;
+  if (!of->ring || of->one_shot) return answer::yes;
+  if (count != 0) {
+    if (const hipError_t s = of->ring->send(runs, count); s != hipSuccess)
+      return refuse(why, s, "slots cannot be copied to the device");
+  }
+  if (const hipError_t s = of->ring->announce(); s != hipSuccess)
+    return refuse(why, s, "slots were not copied to the device");
+  *room = of->ring->room();
+  return answer::yes;
+}
+
 template <class Handlers>
 const interface* interface_of(uint32_t version) {
-  static constexpr interface all{
-      interface_version, nullptr, look, start<Handlers>, running, ask_flush, flushed, leave, close};
+  static constexpr interface all{interface_version, nullptr, look,  start<Handlers>, running,
+                                 ask_flush,         flushed, leave, close,           carry};
   return version == interface_version ? &all : nullptr;
 }
 

@@ -40,6 +40,10 @@ struct launch {
   uint64_t arena_bytes = 0;
   word system_tenant = 0;  ///< the one whose SHUTDOWN opcode is obeyed
   bool quotas = false;     ///< a claim takes a token of its tenant's quota word
+
+  // A ring in a device's memory, of which the host has a copy.
+  word* host_ring = nullptr;  ///< is told the statuses; null: there is one ring, `ring`
+  word* arrived = nullptr;    ///< a bit a slot: it has come whole and is not finished
 };
 
 /// How a handler leaves its slot.

@@ -54,7 +54,9 @@
 
 #define hipEvent_t cudaEvent_t
 #define hipEventCreate cudaEventCreate
+#define hipEventCreateWithFlags cudaEventCreateWithFlags
 #define hipEventDestroy cudaEventDestroy
+#define hipEventDisableTiming cudaEventDisableTiming
 #define hipEventElapsedTime cudaEventElapsedTime
 #define hipEventQuery cudaEventQuery
 #define hipEventRecord cudaEventRecord

@@ -15,21 +15,23 @@ struct arriving {
 };
 
 /// Asks for slots `first` to `first + wave_size()` of the ring, four lanes a slot, so that they
-/// travel as whole lines; from `end` on they read as empty. Only the first `pieces` quarters.
+/// travel as whole lines; from `end` on, and where `wanted` has no bit, they read as empty. Only
+/// the first `pieces` quarters.
 template <audience Audience>
 __device__ inline void ask_for_slots(const launch& where, arriving& into, uint64_t first,
-                                     uint64_t end, word pieces) {
+                                     uint64_t end, word pieces, lane_mask wanted = ~lane_mask{0}) {
   const word lane = lane_index();
 #pragma unroll
   for (word k = 0; k < 4; ++k) {
-    const uint64_t slot = first + k * (wave_size() / 4) + lane / 4;
+    const word of_wave = k * (wave_size() / 4) + lane / 4;
+    const uint64_t slot = first + of_wave;
     into.quad[k] = make_uint4(0, 0, 0, 0);
-    if (k >= pieces || slot >= end) continue;
+    if (k >= pieces || slot >= end || !contains(wanted, of_wave)) continue;
     const word* const from = where.ring + slot * abi::slot_words + lane % 4 * 4;
-    if constexpr (Audience == audience::host)
-      into.quad[k] = load_quad_fresh(from);
-    else
+    if constexpr (Audience == audience::nobody)
       into.quad[k] = load_quad(from);
+    else
+      into.quad[k] = load_quad_fresh(from);
   }
 }
 /// Asks for the control words that every pass needs, from the control buffer or its copy.
@@ -83,10 +85,10 @@ __device__ inline visited execute_fetched(Interpreter& slots, Memory& memory, wo
 /// One pass of a wave over slots that it has fetched, `first` and those behind it, a lane each.
 /// Returns the lanes whose slot was run. Results of all are stored before the first status is: one
 /// fence stands for the wave.
-template <class Handlers, class Counters>
+template <audience Audience, class Handlers, class Counters>
 __device__ inline lane_mask run_fetched(const launch& where, board* with, swap_locks locks,
                                         wave_shared& fetched, Counters& counters, uint64_t first) {
-  using memory_type = wave_memory<audience::host>;
+  using memory_type = wave_memory<Audience>;
   memory_type memory(where, &fetched, with, locks);
   interpreter<memory_type, Counters, Handlers> slots(where, memory, counters);
   memory.choose(lane_index());
@@ -210,18 +212,24 @@ class priority_wave {
     const word looks = smaller(wave_size(), size);
     const word begin = next_[level] % size;
     bool ran = false;
-    if (lane_index() < looks) {
-      const uint64_t at = uint64_t{begin} + lane_index();
+    const uint64_t at = uint64_t{begin} + lane_index();
+    const word index = first + static_cast<word>(at < size ? at : at - size);
+    if (lane_index() < looks && has_come(index)) {
       memory_type memory(where_, &mine_, board_, locks_);
       interpreter<memory_type, block_counters, Handlers> slots(where_, memory, counters_);
       // A handler may write without this memory's knowing.
       memory.begin(true);
-      ran = slots.visit_shared(first + static_cast<word>(at < size ? at : at - size), level) ==
-            look::ran;
+      ran = slots.visit_shared(index, level) == look::ran;
     }
     sync_wave();
     next_[level] = static_cast<word>((uint64_t{begin} + looks) % size);
     return lanes_where(ran) != 0;
+  }
+
+  /// Only a hint: the claim asks again.
+  __device__ bool has_come(word index) const {
+    if constexpr (Audience != audience::copy) return true;
+    return (load(where_.arrived + index / 32, relaxed, in_device) >> index % 32 & 1) != 0;
   }
 
   const launch& where_;

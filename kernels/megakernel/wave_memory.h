@@ -23,6 +23,7 @@ inline constexpr word smallest_wave = 32;
 enum class audience : word {
   nobody,  ///< memory of the device in the one-shot form: the end of the kernel orders everything
   host,    ///< a DONE that the host sees says that the results are there
+  copy,    ///< the same, of a ring in the device's memory of which the host has a copy
 };
 
 /// The control words that each pass needs: SHUTDOWN and the masks, and the offsets of partitions.
@@ -38,6 +39,7 @@ struct board {
   alignas(128) word offsets[abi::priority_offsets];
   word flush_asked;             ///< number of the last flush wanted
   word leave;                   ///< not zero ends the kernel as SHUTDOWN does
+  alignas(128) word arrivals;   ///< the doorbell of a ring in the device's memory: runs that came
   alignas(128) word last_work;  ///< when work was found last, by a coarse clock
   word frontier;                ///< the furthest group of slots in which work was found
   word left;                    ///< waves that have left
@@ -128,7 +130,7 @@ class wave_memory {
   __device__ word load(const word* at, order_tag<O> o, scope_tag<S> s) const {
     const auto from_start = static_cast<uint64_t>(at - where_.control);
     if (from_start < head_words) return head_[from_start];
-    if constexpr (Audience == audience::host) {
+    if constexpr (watched) {
       if (from_start - abi::priority_offset_word < abi::priority_offsets && board_ != nullptr)
         return second_[from_start - abi::priority_offset_word];
       at = there(at);
@@ -137,6 +139,15 @@ class wave_memory {
   }
   template <order O, scope S>
   __device__ void store(word* at, word value, order_tag<O>, scope_tag<S> s) {
+    if constexpr (Audience == audience::copy) {
+      if (in_ring(at)) {
+        if constexpr (O == order::release)
+          tell_status(at, value);
+        else
+          tell(at, value);
+        return;
+      }
+    }
     if constexpr (O == order::release) {
       release_written();
     } else {
@@ -154,14 +165,17 @@ class wave_memory {
   __device__ bool compare_exchange(word* at, word& expected, word desired, order_tag<O> o,
                                    scope_tag<S>) {
     wrote_ = true;
-    if constexpr (Audience == audience::host) {
+    if constexpr (Audience == audience::copy) {
+      if (in_ring(at)) return claim_arrived(at, expected, desired);
+    }
+    if constexpr (watched) {
       if (locks_.words != nullptr && host_stores(at)) return locks_.swap(at, expected, desired);
     }
     return device::compare_exchange(at, expected, desired, o, in_device);
   }
   template <order O, scope S>
   __device__ void fence(order_tag<O> o, scope_tag<S> s) const {
-    if constexpr (Audience == audience::host) device::fence(o, s);
+    if constexpr (watched) device::fence(o, s);
   }
 
   /// The lane's slot among those that were fetched: what `read_body` copies. Read at once, so that
@@ -203,9 +217,11 @@ class wave_memory {
   __device__ bool wrote() const { return wrote_; }
 
  private:
+  static constexpr bool watched = Audience != audience::nobody;
+
   /// What was written is seen before what is written next; nothing written needs no fence.
   __device__ void release_written() {
-    if constexpr (Audience == audience::host) {
+    if constexpr (watched) {
       if (wrote_) device::fence(release, in_system);
       wrote_ = false;
     }
@@ -214,7 +230,7 @@ class wave_memory {
   /// Where a word is: counters are on the board.
   template <class Word>
   __device__ Word* there(Word* at) const {
-    if constexpr (Audience == audience::host) {
+    if constexpr (watched) {
       const auto from_start = static_cast<uint64_t>(at - where_.control);
       if (from_start - board::first_total < abi::control_words - board::first_total &&
           board_ != nullptr)
@@ -223,13 +239,61 @@ class wave_memory {
     return at;
   }
 
+  __device__ bool in_ring(const word* at) const {
+    return static_cast<uint64_t>(at - where_.ring) < uint64_t{where_.slots} * abi::slot_words;
+  }
+
   /// Words that the host stores, too: of the ring and of the IO queue. Quotas are words that any
   /// side may lose a token of.
   __device__ bool host_stores(const word* at) const {
-    const auto in_ring = static_cast<uint64_t>(at - where_.ring);
     const auto in_queue = static_cast<uint64_t>(at - where_.io_queue);
-    return in_ring < uint64_t{where_.slots} * abi::slot_words ||
-           in_queue < uint64_t{where_.io_slots} * abi::io_slot_words;
+    return in_ring(at) || in_queue < uint64_t{where_.io_slots} * abi::io_slot_words;
+  }
+
+  // A ring in the device's memory. The device's word is the one that lanes go by, the host's the
+  // one that the host does.
+
+  __device__ word* of_host(const word* at) const { return where_.host_ring + (at - where_.ring); }
+
+  __device__ void tell(word* at, word value) {
+    wrote_ = true;
+    device::store(at, value, relaxed, in_device);
+    device::store(of_host(at), value, relaxed, in_system);
+  }
+
+  /// A slot's status, after its results. Once the host sees that the slot is finished, the next
+  /// work may come into it: no lane's word may be on its way to it then. Any other status the host
+  /// is told before a lane that takes the slot up again can tell it another.
+  __device__ void tell_status(word* at, word value) {
+    const slot_status now{value};
+    if (now == slot_status::done || now == slot_status::fault) {
+      const auto slot = static_cast<uint64_t>(at - where_.ring) / abi::slot_words;
+      if (where_.arrived != nullptr)
+        device::fetch_and(where_.arrived + slot / 32, ~(1u << slot % 32), relaxed, in_device);
+      device::store(at, value, relaxed, in_device);
+      device::fence(release, in_system);
+      wrote_ = false;
+      device::store(of_host(at), value, relaxed, in_system);
+    } else {
+      release_written();
+      device::store(of_host(at), value, relaxed, in_system);
+      device::store(at, value, release, in_device);
+    }
+  }
+
+  /// A claim by one of many lanes. What is still on its way may look published before it is whole:
+  /// then the slot is left as it was found, which is what comes.
+  __device__ bool claim_arrived(word* at, word& expected, word desired) {
+    const word found = expected;
+    if (!device::compare_exchange(at, expected, desired, acquire, in_device)) return false;
+    const auto slot = static_cast<uint64_t>(at - where_.ring) / abi::slot_words;
+    if (where_.arrived != nullptr &&
+        (device::load(where_.arrived + slot / 32, acquire, in_device) >> slot % 32 & 1) == 0) {
+      device::store(at, found, relaxed, in_device);
+      return false;
+    }
+    device::store(of_host(at), desired, relaxed, in_system);
+    return true;
   }
 
   const launch& where_;
@@ -288,7 +352,7 @@ class block_counters {
   template <audience Audience>
   __device__ void flush_range(word* totals, word begin, word end) {
     sync_wave();
-    if constexpr (Audience == audience::host) device::fence(acq_rel, in_system);
+    if constexpr (Audience != audience::nobody) device::fence(acq_rel, in_system);
     launch where;
     where.control = totals;
     relaxed_adds memory;

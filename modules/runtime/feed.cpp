@@ -108,6 +108,11 @@ std::uint64_t work_feed::generation(std::uint32_t slot) const noexcept {
   return life_of(slot).load(std::memory_order_acquire);
 }
 
+std::uint64_t work_feed::published(std::uint32_t slot) const noexcept {
+  const std::uint64_t life = generation(slot);
+  return (life & (being_written | after_fault)) == 0 ? life : 0;
+}
+
 work_feed::region& work_feed::region_of(priority level) noexcept {
   const auto index = std::min<std::size_t>(word(level), abi::priorities - 1);
   return shared_->regions[order_ == schedule::ring_order ? 0 : index];

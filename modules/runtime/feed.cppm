@@ -138,6 +138,9 @@ class work_feed {
   [[nodiscard]] inline std::uint32_t slots() const noexcept { return ring_.slots(); }
   /// The generation of slot `slot`: odd while it may be being written.
   [[nodiscard]] std::uint64_t generation(std::uint32_t slot) const noexcept;
+  /// The life of the work that was published in slot `slot` last; 0 where there is none: nothing
+  /// was, it was reclaimed, or a producer has the slot. Whoever sees it sees the work.
+  [[nodiscard]] std::uint64_t published(std::uint32_t slot) const noexcept;
 
  private:
   struct alignas(64) region {

@@ -8,15 +8,18 @@ module;
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <expected>
 #include <memory>
 #include <new>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 module megakernel.runtime;
 import megakernel.protocol;
@@ -124,9 +127,12 @@ result<std::unique_ptr<gpu_target>> gpu_target::make(const gpu::interface& calls
   return made;
 }
 
-gpu_target::~gpu_target() {
+gpu_target::~gpu_target() { end(); }
+
+void gpu_target::end() noexcept {
   keeping_.store(false, std::memory_order_relaxed);
   if (keeper_.joinable()) keeper_.join();
+  if (carrier_.joinable()) carrier_.join();
   if (kernel_ == nullptr) return;
   if (running() != 0) calls_.leave(kernel_);
   const auto until = deadline::in(std::chrono::seconds(2));
@@ -136,17 +142,36 @@ gpu_target::~gpu_target() {
     wait.pause();
   }
   calls_.close(kernel_);
+  kernel_ = nullptr;
 }
 
 result<void> gpu_target::launch(const launch_site& site) noexcept {
   if (kernel_ != nullptr) return std::unexpected(error{.code = error_code::already_launched});
+  if (options_.ring != ring_memory::device || options_.one_shot) {
+    if (auto started = start(site); !started) return started;
+    start_keeper();
+    return {};
+  }
+  auto work = courier::over(site.buffers, site.feed, options_.order);
+  if (!work) return std::unexpected(work.error());
+  if (auto started = start(site); !started) return started;
+  if (auto carried = start_carrier(std::move(*work), site.bell); !carried) {
+    end();
+    return carried;
+  }
+  start_keeper();
+  return {};
+}
+
+result<void> gpu_target::start(const launch_site& site) noexcept {
   const device::launch& where = site.buffers.where();
   gpu::request wanted{
       .where = where,
       .quantum = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options_.quantum.count())),
       .lanes = options_.lanes,
       .by_priority = options_.order == schedule::by_priority,
-      .one_shot = options_.one_shot};
+      .one_shot = options_.one_shot,
+      .ring_on_card = options_.ring == ring_memory::device};
   std::uint32_t lanes = 0;
   gpu::reason why{};
   if (wanted.lanes == 0 && !options_.one_shot) {
@@ -159,7 +184,7 @@ result<void> gpu_target::launch(const launch_site& site) noexcept {
   }
   switch (calls_.start(calls_.context, &wanted, &kernel_, &lanes, &why)) {
     case gpu::answer::yes:
-      break;
+      return {};
     case gpu::answer::no_memory:
       return std::unexpected(
           error{.code = error_code::out_of_memory, .found = where.slots, .bound = abi::slot_bytes});
@@ -168,9 +193,13 @@ result<void> gpu_target::launch(const launch_site& site) noexcept {
           error{.code = error_code::device_lanes_refused, .found = wanted.lanes, .bound = lanes});
     case gpu::answer::no_gpu:
     case gpu::answer::failed:
-      return std::unexpected(failed(why));
+      break;
   }
-  if (wanted.quantum == 0 || options_.one_shot) return {};
+  return std::unexpected(failed(why));
+}
+
+void gpu_target::start_keeper() noexcept {
+  if (options_.quantum <= std::chrono::nanoseconds::zero() || options_.one_shot) return;
   keeping_.store(true, std::memory_order_relaxed);
   try {
     keeper_ = std::thread([this]() noexcept {
@@ -181,9 +210,42 @@ result<void> gpu_target::launch(const launch_site& site) noexcept {
     });
   } catch (const std::exception&) {
     // Whoever asks how many lanes run starts the next quantum, too, only later.
-    keeping_.store(false, std::memory_order_relaxed);
   }
-  return {};
+}
+
+result<void> gpu_target::start_carrier(courier&& work, doorbell& bell) noexcept {
+  keeping_.store(true, std::memory_order_relaxed);
+  try {
+    carrier_ =
+        std::thread([this, all = std::move(work), &bell]() mutable noexcept { carry(all, bell); });
+    return {};
+  } catch (const std::bad_alloc&) {
+    return std::unexpected(
+        error{.code = error_code::out_of_memory, .found = 1, .bound = sizeof(std::thread)});
+  } catch (const std::exception&) {
+    return std::unexpected(error{.code = error_code::lanes_refused, .found = 1});
+  }
+}
+
+void gpu_target::carry(courier& work, doorbell& bell) noexcept {
+  constexpr std::uint32_t busy = 20'000;  // turns without work before the doorbell is awaited
+  std::array<gpu::run, gpu::most_runs> runs;
+  std::uint32_t room = 0;
+  std::size_t found = 0;
+  for (std::uint32_t quiet = 0; keeping_.load(std::memory_order_relaxed);) {
+    gpu::reason why{};
+    const auto count = static_cast<std::uint32_t>(found);
+    // What is refused, `check` says.
+    if (calls_.carry(kernel_, runs.data(), count, &room, &why) != gpu::answer::yes) return;
+    found = work.find(std::span(runs).first(std::min(room, gpu::most_runs)));
+    if (found != 0 || room != gpu::most_runs) {
+      quiet = 0;
+    } else if (++quiet < busy) {
+      busy_wait(1);
+    } else {
+      (void)bell.sleep(std::chrono::milliseconds(1));
+    }
+  }
 }
 
 bool gpu_target::flush(deadline until) noexcept {

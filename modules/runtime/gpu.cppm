@@ -8,12 +8,14 @@ module;
 #include <expected>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 export module megakernel.runtime:gpu;
 import megakernel.protocol;
 import megakernel.scaling;
+import :courier;
 import :deadline;
 import :feed;
 import :kernel;
@@ -26,8 +28,10 @@ using gpu::card;
 using gpu::interface;
 using gpu::interface_version;
 using gpu::kernel;
+using gpu::most_runs;
 using gpu::reason;
 using gpu::request;
+using gpu::run;
 }  // namespace megakernel::gpu
 
 export namespace megakernel {
@@ -61,6 +65,17 @@ class gpu_component {
 [[nodiscard]] result<std::uint32_t> recommended_lanes(std::uint32_t slots,
                                                       std::uint32_t wave_size) noexcept;
 
+/// In whose memory the ring is that lanes of a GPU work on. Nothing else depends on it but speed.
+enum class ring_memory : std::uint8_t {
+  automatic,  ///< as it was measured: the host's
+  /// This machine's, pinned: lanes look at its slots over the bus.
+  host,
+  /// The device's: a thread copies what is published there in runs, and lanes tell this machine's
+  /// ring the statuses. The one-shot form takes a copy of the ring as it stands; by priority it
+  /// works on the host's all the same.
+  device,
+};
+
 /// How lanes of a GPU run.
 struct gpu_options {
   /// Rounded up to whole waves. 0: in the persistent forms as `recommended_lanes` says, in the
@@ -68,6 +83,7 @@ struct gpu_options {
   std::uint32_t lanes = 0;
   schedule order = schedule::ring_order;
   bool one_shot = false;  ///< look at each slot once and leave
+  ring_memory ring = ring_memory::automatic;
   /// The kernel leaves after so long and is started anew, for displays and debuggers that allow no
   /// endless kernel; zero: one kernel until SHUTDOWN.
   std::chrono::nanoseconds quantum{};
@@ -82,7 +98,8 @@ class gpu_target final : public kernel_target {
   /// Ends the kernel, at most two seconds. One that does not end keeps what it works on.
   ~gpu_target() override;
 
-  /// Errors: also `device_lanes_refused`, `device_failed`.
+  /// Errors: also `device_lanes_refused`, `device_failed`. O(slots) with a ring in the device's
+  /// memory.
   [[nodiscard]] result<void> launch(const launch_site& site) noexcept override;
   [[nodiscard]] bool flush(deadline until) noexcept override;
   [[nodiscard]] std::uint32_t running() const noexcept override;
@@ -93,11 +110,18 @@ class gpu_target final : public kernel_target {
   gpu_target(const gpu::interface& calls, const gpu_options& options) noexcept
       : calls_(calls), options_(options) {}
 
+  [[nodiscard]] result<void> start(const launch_site& site) noexcept;
+  void start_keeper() noexcept;
+  [[nodiscard]] result<void> start_carrier(courier&& work, doorbell& bell) noexcept;
+  void carry(courier& work, doorbell& bell) noexcept;
+  void end() noexcept;
+
   const gpu::interface& calls_;
   gpu_options options_;
   gpu::kernel* kernel_ = nullptr;
   std::atomic<bool> keeping_{false};
-  std::thread keeper_;  // starts the next quantum
+  std::thread keeper_;   // starts the next quantum
+  std::thread carrier_;  // brings work to a ring in the device's memory
 };
 
 }  // namespace megakernel

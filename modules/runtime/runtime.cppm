@@ -7,6 +7,7 @@ export import :buffers;   // what a launch's memory is made of
 export import :feed;      // work from many threads into one ring
 export import :target;    // where lanes run, as the runtime sees it
 export import :workers;   // lanes as threads of this machine
+export import :courier;   // what was published and a device has not been given
 export import :gpu;       // lanes of a GPU
 export import :snapshot;  // a ring that is being worked on, read without tears
 export import :pump;      // LOAD_MISS, answered from files

@@ -13,8 +13,12 @@
 
 #include "../../bench/gpu/card.h"
 
+#include <atomic>
 #include <cstring>
+#include <deque>
 #include <memory>
+#include <mutex>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -256,6 +260,7 @@ void test_one_shot(const card::properties& gpu, const card::stream& stream, uint
   const card::pinned_memory<word> shared(largest.total());
   const auto once = run_once<audience::nobody, opcodes>;
   const auto watched = run_once<audience::host, opcodes>;
+  const auto copied = run_once<audience::copy, opcodes>;
   const auto at_once = run_once_counting_at_once<opcodes>;
   const uint32_t lanes = most_lanes_of_block;
   const uint32_t most = card::resident(once, lanes, gpu).blocks;
@@ -288,6 +293,24 @@ void test_one_shot(const card::properties& gpu, const card::stream& stream, uint
       stream.wait();
       same(s, here.data(), shared.host(), "one-shot in the host's memory", n);
     }
+    if (n % 4 == 3) {
+      // The ring in the device's memory, all else and the copy of the statuses in the host's.
+      std::memcpy(shared.host(), s.words.data(), bytes);
+      launch where = s.over(shared.device());
+      where.host_ring = where.ring;
+      where.ring = on_card.data();
+      CHECKED(hipMemcpyAsync(on_card.data(), s.words.data(), uint64_t{s.slots} * abi::slot_bytes,
+                             hipMemcpyHostToDevice, stream));
+      card::launch(copied, {blocks, lanes}, stream, where, swap_locks{});
+      CHECKED(hipGetLastError());
+      there.resize(s.slots * std::size_t{abi::slot_words});
+      CHECKED(hipMemcpyAsync(there.data(), on_card.data(), there.size() * sizeof(word),
+                             hipMemcpyDeviceToHost, stream));
+      stream.wait();
+      same(s, here.data(), shared.host(), "one-shot over a copy, as the host sees it", n);
+      if (std::memcmp(here.data(), there.data(), there.size() * sizeof(word)) != 0)
+        report("one-shot over a copy, program %u: the device's ring is not the host's", n);
+    }
     for (word i = 0; i < s.slots; ++i) {
       const word* const slot = here.data() + std::size_t{i} * abi::slot_words;
       done += slot[0] == word(slot_status::done);
@@ -314,7 +337,8 @@ void put(word* at, word value) { __atomic_store_n(at, value, __ATOMIC_RELEASE); 
 /// A kernel of the component over buffers of this process.
 class running_kernel {
  public:
-  running_kernel(word slots, bool by_priority, uint32_t lanes, uint64_t quantum)
+  running_kernel(word slots, bool by_priority, uint32_t lanes, uint64_t quantum,
+                 bool ring_on_card = false)
       : slots_(slots), memory_(pages_for(slots)) {
     word* const words = memory_.get();
     where_.ring = words;
@@ -333,14 +357,20 @@ class running_kernel {
     wanted.by_priority = by_priority;
     wanted.lanes = lanes;
     wanted.quantum = quantum;
+    wanted.ring_on_card = ring_on_card;
     gpu::reason why{};
     if (api_->start(nullptr, &wanted, &kernel_, &lanes_, &why) != gpu::answer::yes)
       card::fail("a kernel did not start: %s", why.sentence);
+    if (ring_on_card) courier_ = std::thread([this] { carry(); });
     wait("a kernel that reports itself alive", [&] {
       return get(control + abi::workers_alive_word) != 0 || get(control + abi::heartbeat_word) != 0;
     });
   }
-  ~running_kernel() { api_->close(kernel_); }
+  ~running_kernel() {
+    over_ = true;
+    if (courier_.joinable()) courier_.join();
+    api_->close(kernel_);
+  }
   running_kernel(const running_kernel&) = delete;
   running_kernel& operator=(const running_kernel&) = delete;
 
@@ -383,11 +413,36 @@ class running_kernel {
     const word body[15] = {op, tenant, 2, a0, a1, a2, i, ~i};
     std::memcpy(at + 1, body, sizeof body);
     put(at, 1);
+    if (!courier_.joinable()) return;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    to_carry_.push_back(i);
   }
 
   static constexpr word control_words = 1024;
 
  private:
+  /// Brings slots to the device's ring in runs, as `gpu_target` does.
+  void carry() {
+    std::vector<word> slots;
+    std::vector<gpu::run> runs;
+    uint32_t room = 0;
+    gpu::reason why{};
+    while (!over_) {
+      const auto count = static_cast<uint32_t>(runs.size());
+      if (api_->carry(kernel_, runs.data(), count, &room, &why) != gpu::answer::yes) return;
+      runs.clear();
+      const std::lock_guard<std::mutex> lock(mutex_);
+      while (!to_carry_.empty() && runs.size() < room) {
+        const word slot = to_carry_.front();
+        to_carry_.pop_front();
+        if (!runs.empty() && runs.back().first + runs.back().count == slot)
+          ++runs.back().count;
+        else
+          runs.push_back({slot, 1});
+      }
+    }
+  }
+
   const gpu::interface* api_ = gpu::detail::interface_of<opcodes>(gpu::interface_version);
   word slots_;
   struct freed {
@@ -408,15 +463,19 @@ class running_kernel {
   uint32_t lanes_ = 0;
   uint32_t running_ = 0;
   gpu::reason why_{};
+  std::mutex mutex_;
+  std::deque<word> to_carry_;
+  std::atomic<bool> over_{false};
+  std::thread courier_;
 };
 
 /// A handler that does not return holds its own wave and no other: its slot stays CLAIMED, work of
 /// other waves is done, and the kernel leaves as soon as the handler lets it.
-void test_hung(card::watchdog& dog) {
+void test_hung(bool ring_on_card, card::watchdog& dog) {
   dog.begin("a handler that does not return");
   constexpr word slots = 1024;
   constexpr word stuck = 37;
-  running_kernel kernel(slots, false, slots, 0);
+  running_kernel kernel(slots, false, slots, 0, ring_on_card);
   kernel.publish(stuck, 9, 0, 5, stuck, tally_up::wait);
   kernel.wait("the stuck slot to be claimed", [&] { return get(kernel.slot(stuck)) == 2; });
   for (word i = 0; i < slots; ++i)
@@ -459,9 +518,9 @@ void test_lost(card::watchdog& dog) {
 
 /// Every slot is published `laps` times, by threads that share them out, in an order of their own.
 void test_persistent(word slots, bool by_priority, uint32_t lanes, uint64_t quantum, bool in_order,
-                     word laps, card::watchdog& dog) {
-  dog.begin("a persistent kernel");
-  running_kernel kernel(slots, by_priority, lanes, quantum);
+                     word laps, bool ring_on_card, card::watchdog& dog) {
+  dog.begin(ring_on_card ? "a persistent kernel over its own ring" : "a persistent kernel");
+  running_kernel kernel(slots, by_priority, lanes, quantum, ring_on_card);
   constexpr word threads = 4;
   std::vector<uint64_t> sums(slots, 0);
   std::atomic<bool> gave_up{false};
@@ -540,18 +599,18 @@ void test_persistent(word slots, bool by_priority, uint32_t lanes, uint64_t quan
         by_level, all, control[abi::workers_alive_word]);
 }
 
-void test_leaving(card::watchdog& dog) {
+void test_leaving(bool ring_on_card, card::watchdog& dog) {
   dog.begin("leaving");
-  running_kernel idle(256, false, 0, 0);
+  running_kernel idle(256, false, 0, 0, ring_on_card);
   idle.leave();
-  running_kernel full(64, false, 32, 0);
+  running_kernel full(64, false, 32, 0, ring_on_card);
   for (word i = 0; i < 64; ++i) full.publish(i, i % 2 == 0 ? 8 : 0, 7, 0, 0, 0);
   full.stop();
   for (word i = 0; i < 64; ++i)
     if (full.slot(i)[0] != 1)
       report("slot %u of a tenant without a mask is %u", i, full.slot(i)[0]);
   // A SHUTDOWN slot ends the kernel by itself.
-  running_kernel told(100, false, 0, 0);
+  running_kernel told(100, false, 0, 0, ring_on_card);
   told.publish(50, 0xFFFF'FFFF, 0, 0, 0, 0);
   told.wait("a SHUTDOWN slot", [&] { return told.running() == 0; });
   if (told.slot(50)[0] != 3) report("the SHUTDOWN slot is %u", told.slot(50)[0]);
@@ -570,21 +629,26 @@ int main(int argc, char** argv) {
   const card::stream stream;
   test_one_shot(gpu, stream, 20261126, sanitized, dog);
   const word laps = sanitized ? 2 : 200;
-  for (const bool by_priority : {false, true}) {
-    for (const word slots : {1u, 31u, 32u, 33u, 1000u, 4096u}) {
-      for (const bool in_order : {true, false}) {
-        const word n = slots > 500 ? laps / 10 + 1 : laps;
-        test_persistent(slots, by_priority, 0, 0, in_order, n, dog);
-        std::printf("persistent%s: %u slots, %s, %u laps\n", by_priority ? " by priority" : "",
-                    slots, in_order ? "in order" : "anywhere", n);
+  for (const bool ring_on_card : {false, true}) {
+    const char* const where = ring_on_card ? "the device's ring" : "the host's ring";
+    for (const bool by_priority : {false, true}) {
+      for (const word slots : {1u, 31u, 32u, 33u, 1000u, 4096u}) {
+        for (const bool in_order : {true, false}) {
+          const word n = slots > 500 ? laps / 10 + 1 : laps;
+          test_persistent(slots, by_priority, 0, 0, in_order, n, ring_on_card, dog);
+          std::printf("persistent%s: %u slots of %s, %s, %u laps\n",
+                      by_priority ? " by priority" : "", slots, where,
+                      in_order ? "in order" : "anywhere", n);
+        }
       }
     }
+    test_persistent(20'000, false, 64, 0, true, 3, ring_on_card, dog);
+    test_persistent(20'000, false, 4096, 0, false, 3, ring_on_card, dog);
+    test_persistent(100, false, 0, 3'000'000, true, laps, ring_on_card, dog);
+    test_leaving(ring_on_card, dog);
+    test_hung(ring_on_card, dog);
+    std::printf("leaving, a hung handler, quanta: %s\n", where);
   }
-  test_persistent(20'000, false, 64, 0, true, 3, dog);
-  test_persistent(20'000, false, 4096, 0, false, 3, dog);
-  test_persistent(100, false, 0, 3'000'000, true, laps, dog);
-  test_leaving(dog);
-  test_hung(dog);
   std::printf("%s: %s\n", gpu.name.c_str(),
               wrong == 0 ? "the kernels are right" : "the kernels are not right, see above");
   return wrong == 0 ? 0 : card::failed;
