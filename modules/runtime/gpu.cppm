@@ -67,7 +67,7 @@ class gpu_component {
 
 /// In whose memory the ring is that lanes of a GPU work on. Nothing else depends on it but speed.
 enum class ring_memory : std::uint8_t {
-  automatic,  ///< the host's, which was never slower (bench/README.md)
+  automatic,  ///< as it was measured, the host's (bench/README.md)
   /// This machine's, pinned: lanes look at its slots over the bus.
   host,
   /// The device's: a thread copies what is published there in runs, and lanes tell this machine's
