@@ -133,9 +133,9 @@ bool refused(const Expected& got) {
   if (got.has_value()) return false;
   codes_reached[static_cast<std::size_t>(got.error().code)] = true;
   const auto message = got.error().message();
-  check(message.text().size() > 20 && message.text().ends_with('.') &&
-            message.text().find_first_of("{}") == std::string_view::npos &&
-            message.text().contains(got.error().subject()),
+  const std::string_view text = message.text();
+  check(text.size() > 20 && text.ends_with('.') && !text.contains('{') && !text.contains('}') &&
+            text.contains(got.error().subject()),
         "a refusal has a whole sentence");
   const auto where = got.error().buffer;
   check(name(where).empty() == (where == std::remove_const_t<decltype(where)>{}),
