@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -114,14 +115,19 @@ class block {
   std::unique_ptr<std::uint8_t[]> memory_;
 };
 
+/// A word as it stands in memory, little-endian, and back.
+constexpr std::uint32_t little_endian(std::uint32_t word) {
+  return std::endian::native == std::endian::little ? word : std::byteswap(word);
+}
 /// Word `index` of little-endian bytes.
 inline std::uint32_t word_at(bytes from, std::size_t index) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i) value |= std::uint32_t{from[4 * index + i]} << 8 * i;
-  return value;
+  std::uint32_t word = 0;
+  std::memcpy(&word, from.subspan(4 * index, 4).data(), 4);
+  return little_endian(word);
 }
 inline void put_word(std::span<std::uint8_t> to, std::size_t index, std::uint32_t value) {
-  for (std::size_t i = 0; i < 4; ++i) to[4 * index + i] = static_cast<std::uint8_t>(value >> 8 * i);
+  const std::uint32_t word = little_endian(value);
+  std::memcpy(to.subspan(4 * index, 4).data(), &word, 4);
 }
 
 /// Error codes that inputs have led to; the replay programs write them down.
