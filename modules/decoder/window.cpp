@@ -160,22 +160,20 @@ result<void> window_collector::collect(const window_opcodes& opcodes, const std:
 
 /// Up to so many rows an insertion sort is the faster one.
 constexpr std::size_t insertion_rows = 32;
-
-/// Bits of a digit, at most: counts of wider ones are worth their cache lines to many rows only.
-constexpr unsigned widest_digit(std::size_t rows) noexcept { return rows < 16'384 ? 8 : 12; }
-
-/// Counts of all passes over keys of 64 bits.
-constexpr std::size_t most_counts(std::size_t rows) noexcept {
-  const unsigned digit = widest_digit(rows);
-  return std::size_t{(64 + digit - 1) / digit} << digit;
-}
+constexpr unsigned widest_digit = 12;
+constexpr std::size_t most_digits = std::size_t{(64 + widest_digit - 1) / widest_digit}
+                                    << widest_digit;
+/// Where there is no room for more rows than this, all digits are narrow, and a tenth will do.
+constexpr std::size_t few_rows = 4096;
+constexpr std::size_t few_digits = std::size_t{64 / 8} << 8;
 
 template <class Row>
 result<void> window_collector::sorter<Row>::prepare() noexcept {
   if (rows.capacity() <= insertion_rows) return {};
   // As roomy as `rows`, because the two change places, and for any number of passes: later rings
   // of this size find all they need.
-  if (auto sized = next.resize_for_overwrite(most_counts(rows.capacity())); !sized) return sized;
+  const std::size_t digits = rows.capacity() <= few_rows ? few_digits : most_digits;
+  if (auto sized = next.resize_for_overwrite(digits); !sized) return sized;
   return spare.resize_for_overwrite(rows.capacity());
 }
 
@@ -191,7 +189,7 @@ result<void> window_collector::sorter<Row>::sort(std::uint64_t varying) noexcept
   // rows counts the digits of every pass, and notices rows that are in order as they stand.
   const auto low = static_cast<unsigned>(std::countr_zero(varying));
   const auto bits = static_cast<unsigned>(std::bit_width(varying)) - low;
-  const unsigned most = widest_digit(rows.size());
+  const unsigned most = rows.size() < 16'384 ? 8 : widest_digit;
   const unsigned passes = (bits + most - 1) / most;
   const unsigned digit = (bits + passes - 1) / passes;
   const std::uint64_t mask = (std::uint64_t{1} << digit) - 1;
@@ -228,8 +226,7 @@ result<void> window_collector::group(sorter<Row>& sorted, const window_opcodes& 
   alignas(64) std::array<window_telemetry, staged> stage;
   const bool streams = sorted.rows.size() * sizeof(window_telemetry) > 4 * streaming_bytes;
   const auto copy_out = [&](std::size_t count) -> result<void> {
-    const std::size_t written = streams ? staged : count;
-    if (auto grown = windows_.reserve(windows_.size() + written); !grown) return grown;
+    if (auto grown = windows_.reserve(windows_.size() + staged); !grown) return grown;
     window_telemetry* const out = windows_.data() + windows_.size();
     if (streams) {
       stream<sizeof stage>(out, stage.data());
