@@ -14,11 +14,12 @@ constexpr std::uint32_t empty = 0, published = 1, claimed = 2, ok = 0x10, failed
 class twins {
  public:
   explicit twins(fuzz::input& in)
-      : slots_(in.below(64)), words_(std::size_t{8} * slots_), real_(words_.size() * 4) {
+      : slots_(in.below(64)), plain_(std::size_t{32} * slots_), real_(plain_.size()) {
     for (std::uint32_t slot = 0; slot < slots_; ++slot) {
       const std::uint32_t base = in.number();
-      for (std::uint32_t i = 0; i < 8; ++i) set(slot, i, i == 6 ? base : base + i);
+      for (std::uint32_t i = 0; i < 8; ++i) expect(slot, i, i == 6 ? base : base + i);
     }
+    if (slots_ != 0) std::memcpy(&real_[0], plain_.data(), plain_.size());
   }
 
   /// One call on both.
@@ -51,23 +52,23 @@ class twins {
       default:
         if (slot < slots_) set(slot, 6, in.number());  // a kernel's
     }
-    for (std::size_t i = 0; i < words_.size(); ++i)
-      fuzz::check(fuzz::word_at(real_.plain(), i) == words_[i],
-                  "a call changes what it should, and a refused one nothing");
+    fuzz::check(std::ranges::equal(real_.plain(), plain_),
+                "a call changes what it should, and a refused one nothing");
   }
 
  private:
-  [[nodiscard]] std::uint32_t status(std::uint32_t slot) const {
-    return words_[std::size_t{8} * slot + 6];
+  [[nodiscard]] std::uint32_t word(std::uint32_t slot, std::uint32_t index) const {
+    return fuzz::word_at(plain_, std::size_t{8} * slot + index);
   }
-  void set(std::uint32_t slot, std::uint32_t word, std::uint32_t value) {
-    const std::size_t at = std::size_t{8} * slot + word;
-    words_[at] = value;
-    fuzz::put_word({&real_[0], words_.size() * 4}, at, value);
+  [[nodiscard]] std::uint32_t status(std::uint32_t slot) const { return word(slot, 6); }
+  /// In the twin alone.
+  void expect(std::uint32_t slot, std::uint32_t index, std::uint32_t value) {
+    fuzz::put_word(plain_, std::size_t{8} * slot + index, value);
   }
-  /// The same in the twin alone.
-  void expect(std::uint32_t slot, std::uint32_t word, std::uint32_t value) {
-    words_[std::size_t{8} * slot + word] = value;
+  /// In both.
+  void set(std::uint32_t slot, std::uint32_t index, std::uint32_t value) {
+    expect(slot, index, value);
+    fuzz::put_word({&real_[0], plain_.size()}, std::size_t{8} * slot + index, value);
   }
   [[nodiscard]] std::string_view missing(std::uint32_t slot) const {
     return slot < slots_ ? "" : "io_slot_out_of_range";
@@ -108,18 +109,20 @@ class twins {
   void claim(mk::io_queue& queue, std::uint32_t slot) {
     const auto got = queue.claim(slot);
     if (fuzz::refused_as(got, wrong_status(slot, {published}))) return;
-    const auto word = [&](std::uint32_t i) { return words_[std::size_t{8} * slot + i]; };
-    fuzz::check(mk::word(got->operation) == word(0) && got->source == word(1) &&
-                    got->destination == word(2) && got->byte_count == word(5) &&
-                    got->tag == word(7) && got->offset == (std::uint64_t{word(4)} << 32 | word(3)),
+    const std::uint64_t offset = std::uint64_t{word(slot, 4)} << 32 | word(slot, 3);
+    fuzz::check(mk::word(got->operation) == word(slot, 0) && got->source == word(slot, 1) &&
+                    got->destination == word(slot, 2) && got->byte_count == word(slot, 5) &&
+                    got->tag == word(slot, 7) && got->offset == offset,
                 "a request is claimed as it stands");
     expect(slot, 6, claimed);
   }
 
   void complete(mk::io_queue& queue, std::uint32_t slot, fuzz::input& in) {
-    std::vector<mk::io_completion> list{{.slot = slot, .ok = in.flag()}};
-    for (std::uint32_t more = in.below(5); more != 0; --more)
-      list.push_back({.slot = in.number(), .ok = in.flag()});
+    const bool first_ok = in.flag();
+    std::vector<mk::io_completion> list(1 + in.below(5));  // no longer than what is in it
+    list[0] = {.slot = slot, .ok = first_ok};
+    for (mk::io_completion& c : std::span(list).subspan(1))
+      c = {.slot = in.number(), .ok = in.flag()};
     std::string_view wrong;
     std::uint64_t where = 0;
     for (std::size_t i = 0; i < list.size() && wrong.empty(); ++i) {
@@ -138,7 +141,7 @@ class twins {
   }
 
   std::uint32_t slots_;
-  fuzz::words words_;
+  std::vector<std::uint8_t> plain_;
   fuzz::block real_;
 };
 

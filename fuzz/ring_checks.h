@@ -151,6 +151,7 @@ struct ring_trial {
 
 inline mk::result<mk::window_opcodes> opcodes_of(const words& list) {
   std::vector<mk::opcode> named;
+  named.reserve(list.size());
   for (const std::uint32_t op : list) named.push_back(mk::opcode{op});
   return mk::window_opcodes::of(named);
 }

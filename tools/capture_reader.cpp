@@ -132,7 +132,7 @@ struct capture_reader::state {
   std::vector<std::byte> body;     // and unpacked
   std::vector<std::byte> buffers;  // one after the other
   facts known;
-  std::unique_ptr<ZSTD_DCtx, context_deleter> zstd{ZSTD_createDCtx()};
+  std::unique_ptr<ZSTD_DCtx, context_deleter> zstd;  // from the first frame on: it is large
 };
 
 capture_reader::state::outcome capture_reader::state::read_start() {
@@ -318,6 +318,8 @@ capture_reader::state::outcome capture_reader::state::decode(std::uint64_t numbe
                               grouped(index[number].offset), how));
   };
   body.resize(found->unpacked);
+  if (!zstd) zstd.reset(ZSTD_createDCtx());
+  if (!zstd) throw std::bad_alloc();
   const std::size_t got =
       ZSTD_decompressDCtx(zstd.get(), body.data(), body.size(), stored.data(), stored.size());
   if (ZSTD_isError(got) != 0) return wrong(ZSTD_getErrorName(got));
@@ -345,7 +347,6 @@ std::expected<capture_reader, std::string> capture_reader::open(const std::strin
   auto opened = seekable_file::open(path);
   if (!opened) return std::unexpected(opened.error());
   auto made = std::make_unique<state>(std::move(*opened));
-  if (!made->zstd) throw std::bad_alloc();
   if (auto read = made->read_start(); !read) return std::unexpected(read.error());
   const auto indexed = made->read_index();
   if (!indexed) return std::unexpected(indexed.error());

@@ -219,9 +219,7 @@ std::string_view advice(remedy what) noexcept {
 }
 
 void diagnosis_text::add(std::string_view more) noexcept {
-  const std::size_t taken = std::min(more.size(), text_.size() - size_);
-  std::ranges::copy(more.substr(0, taken), text_.data() + size_);
-  size_ += taken;
+  size_ += more.copy(text_.data() + size_, text_.size() - size_);
 }
 
 void diagnosis_text::add(std::uint64_t number) noexcept {

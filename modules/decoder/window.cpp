@@ -163,13 +163,17 @@ constexpr std::size_t insertion_rows = 32;
 constexpr unsigned widest_digit = 12;
 constexpr std::size_t most_digits = std::size_t{(64 + widest_digit - 1) / widest_digit}
                                     << widest_digit;
+/// Where there is no room for more rows than this, all digits are narrow, and a tenth will do.
+constexpr std::size_t few_rows = 4096;
+constexpr std::size_t few_digits = std::size_t{64 / 8} << 8;
 
 template <class Row>
 result<void> window_collector::sorter<Row>::prepare() noexcept {
   if (rows.capacity() <= insertion_rows) return {};
   // As roomy as `rows`, because the two change places, and for any number of passes: later rings
   // of this size find all they need.
-  if (auto sized = next.resize_for_overwrite(most_digits); !sized) return sized;
+  const std::size_t digits = rows.capacity() <= few_rows ? few_digits : most_digits;
+  if (auto sized = next.resize_for_overwrite(digits); !sized) return sized;
   return spare.resize_for_overwrite(rows.capacity());
 }
 

@@ -1,5 +1,4 @@
 module;
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdint>
@@ -397,10 +396,7 @@ std::string_view error::subject() const noexcept {
 error_message error::message() const noexcept {
   error_message out;
   const auto append = [&out](std::string_view text) {
-    const std::size_t room = out.text_.size() - out.size_;
-    const std::size_t taken = std::min(text.size(), room);
-    std::ranges::copy(text.substr(0, taken), out.text_.data() + out.size_);
-    out.size_ += taken;
+    out.size_ += text.copy(out.text_.data() + out.size_, out.text_.size() - out.size_);
   };
   const auto append_number = [&append](std::uint64_t value) {
     std::array<char, 20> digits;
