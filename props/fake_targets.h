@@ -34,6 +34,12 @@ inline constexpr mk::gpu::interface fake_gpu{
     .flushed = [](mk::gpu::kernel*, std::uint32_t) { return false; },
     .leave = [](mk::gpu::kernel*) {},
     .close = [](mk::gpu::kernel*) {},
+    .scan = [](mk::gpu::kernel*, const mk::gpu::scan_request*, void*, std::uint64_t,
+               std::uint64_t* size, mk::gpu::reason* why) -> mk::gpu::answer {
+      *size = 0;
+      why->number = 719;
+      return mk::gpu::answer::failed;
+    },
 };
 
 /// Lanes of which it is only known how many there are; none ever reports.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <megakernel/handlers.h>
+#include <megakernel/ring_digest.h>
 
 #include <stddef.h>
 #include <stdint.h>
@@ -11,7 +12,7 @@
 namespace megakernel::gpu {
 
 /// Changes with every change of what follows, `device::launch` included.
-inline constexpr uint32_t interface_version = 1;
+inline constexpr uint32_t interface_version = 2;
 
 enum class answer : uint32_t {
   yes = 0,
@@ -19,6 +20,7 @@ enum class answer : uint32_t {
   no_memory,       ///< of the host or of the device
   too_many_lanes,  ///< more than the device has at once
   failed,          ///< a call of the GPU's runtime was refused, or the device is lost
+  busy,            ///< the device has no room for it now
 };
 
 /// Why not, for people, and the number that the GPU's runtime has for it.
@@ -41,6 +43,11 @@ struct request {
   uint32_t one_shot;     ///< not zero: each slot is looked at once
 };
 
+struct scan_request {
+  digest_request what;
+  uint64_t patience;  ///< nanoseconds that a scan may take; it is looked for at least once
+};
+
 struct kernel;  ///< one that was started
 
 struct interface {
@@ -60,6 +67,11 @@ struct interface {
   void (*leave)(kernel* of);
   /// Gives everything back. Only where `running` says that nobody is, or fails.
   void (*close)(kernel* of);
+  /// Reduces the kernel's ring, where it is and while it is worked on, to a digest (ring_digest.h)
+  /// of `size` bytes, `capacity` at most. `busy`: not within the patience, or a scan that was given
+  /// up before has not ended yet. Any thread; one scan at a time.
+  answer (*scan)(kernel* of, const scan_request* wanted, void* bytes, uint64_t capacity,
+                 uint64_t* size, reason* why);
 };
 
 /// The function's name, and its type: null for a version that the component does not have.
