@@ -47,7 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint32_t code = in.number();
   const std::uint8_t value = in.byte();
   check_error({.code = static_cast<mk::error_code>(code),
-               .buffer = static_cast<mk::buffer>(in.below(6)),
+               .buffer = static_cast<mk::buffer>(in.below(7)),
                .index = figure_from(in),
                .found = figure_from(in),
                .bound = figure_from(in)});
@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_names<mk::launch_topology>(value, 6);
   check_names<mk::queue_pressure>(value, 4);
   check_names<mk::execution_mode>(value, 2);
-  fuzz::check(name(static_cast<mk::buffer>(value)).empty() == (value == 0 || value > 5),
+  fuzz::check(name(static_cast<mk::buffer>(value)).empty() == (value == 0 || value > 6),
               "every buffer has a name, and nothing else");
   fuzz::check(title(static_cast<mk::ailment>(value)).empty() == (value >= mk::ailments),
               "every ailment has a title");

@@ -24,7 +24,8 @@ FOUND = "found by the fuzzer"
 TARGETS = [
     seeds_protocol.control, seeds_protocol.ring, seeds_protocol.large_ring,
     seeds_protocol.debug_log, seeds_protocol.slots, seeds_protocol.io_queue,
-    seeds_protocol.publish, seeds_protocol.encode, seeds_protocol.errors, seeds_kernel.health, seeds_kernel.sketch_bytes,
+    seeds_protocol.publish, seeds_protocol.encode, seeds_protocol.errors,
+    seeds_protocol.digest, seeds_kernel.health, seeds_kernel.sketch_bytes,
     seeds_kernel.sketch, seeds_kernel.launch, seeds_kernel.interpreter, seeds_kernel.schedule,
     seeds_kernel.capture, seeds_kernel.runtime,
 ]

@@ -244,3 +244,73 @@ def errors(seeds):
             seeds.add("errors", f"subject-{code}-{index}", f"code {code} about {index}",
                       number(code) + bytes([255, 0]) + b"\0" + number(index) + b"\0\x01\0\x09",
                       kept=False)
+
+
+def digest(seeds):
+    def slot(status, op, tenant, ticket=0, kind=0):
+        return numbers(status, op, tenant, ticket, kind)
+
+    # Five slots of window (7, 9), two tenants; one of (7, 40); one of no window.
+    ring = (slot(1, 9, 3, 7) + slot(2, 9, 3, 7, 1) + slot(3, 9, 4, 7) + slot(7, 9, 3, 7, 2) +
+            slot(0, 9, 3, 7) + slot(6, 40, 50, 7) + slot(99, 1, 2))
+    set_to, add, subtract = range(3)
+    sketches, windows = 112, 112 + 4 * 2 * 2 * 3
+
+    def form(changes=(), what=0, length=b"", slots=ring, depth=2, width=3, room=255, ops=(9, 40)):
+        return (bytes([what, 1, depth, width]) + counted(*ops) + bytes([room, len(changes)]) +
+                b"".join(struct.pack("<HB", at, how) + number(value)
+                         for at, how, value in changes) + length + slots)
+
+    empty = words(0x44524B4D, 1, *[0] * 110)
+    for name, recipe, content in [
+            ("ring", "a ring with windows and sketches", form()),
+            ("figures", "occupancy alone", form(depth=0, width=0, ops=())),
+            ("again", "storage of another digest", form(what=2)),
+            ("cramped", "room for one window", form(room=1)),
+            ("without-windows", "room for none", form(room=0)),
+            ("nothing", "an empty ring", form(slots=b"")),
+            ("first-memory", "no memory for the sketches", form(what=3)),
+            ("second-memory", "no memory for the windows", form(what=35)),
+            ("raw", "the bytes of an empty ring's digest", b"\xff\0" + empty),
+            ("cut", "447 bytes", b"\xff\0" + empty[:-1]),
+            ("mark", "another mark", form([(0, add, 1)])),
+            ("version", "version 2", form([(1, add, 1)])),
+            ("short", "one byte is missing", form([(0, add, 0)], 1, b"\xff")),
+            ("long", "a word too many", form([(0, add, 0)], 1, b"\x04")),
+            ("one-sided", "rows without columns", form([(4, set_to, 0)])),
+            ("wide", "more counters than a digest has", form([(4, set_to, 1_000_000)])),
+            ("many", "more windows than a digest has", form([(5, set_to, 10_000)])),
+            ("opcodes", "17 window opcodes", form([(7, set_to, 17)])),
+            ("unordered", "window opcodes in no order", form([(17, set_to, 9)])),
+            ("unused", "a window opcode too many", form([(18, set_to, 50)])),
+            ("reserved", "a reserved word", form([(12, set_to, 1)])),
+            ("reserved-more", "another reserved word", form([(45, set_to, 1)])),
+            ("slots", "more slots than statuses", form([(2, add, 1)])),
+            ("statuses", "more statuses than slots", form([(40, add, 1)])),
+            ("active", "another number of active slots", form([(8, add, 1)])),
+            ("opcode", "an opcode too many", form([(49, add, 1)])),
+            ("tenant", "a tenant too few", form([(83, subtract, 1)])),
+            ("row", "a row that sums to another total", form([(sketches, add, 1)])),
+            ("wrapped", "a row whose sum passes 64 bits",
+             form([(sketches + 1, set_to, 0xFFFFFFFF), (sketches + 3, set_to, 0xFFFFFFFF)])),
+            ("moved", "a slot counted in another column",
+             form([(sketches, add, 1), (sketches + 2, subtract, 1)])),
+            ("strange", "a window of an opcode that was not asked for",
+             form([(windows + 1, set_to, 10)])),
+            ("backwards", "windows in no order", form([(windows, set_to, 8)])),
+            ("hollow", "a window without slots", form([(windows + 28, set_to, 0)])),
+            ("required", "more required slots than slots", form([(windows + 3, set_to, 6)])),
+            ("ended", "more ended slots than slots", form([(windows + 11, set_to, 6)])),
+            ("owed", "more requeued slots than the ring has",
+             form([(windows + 5, subtract, 1), (windows + 10, add, 1)])),
+            ("agreed", "one slot with two tenants", form([(windows + 29, set_to, 1)])),
+            ("twice", "disagreement that is neither yes nor no",
+             form([(windows + 13, set_to, 2)])),
+            ("tail", "a reserved word of a window", form([(windows + 15, set_to, 1)])),
+            ("crowd", "more slots in windows than of their opcode", form([(windows + 12, add, 1)])),
+            ("others", "the same of a large opcode", form([(windows + 28, add, 1)])),
+            ("lost", "a slot in no window", form([(windows + 12, subtract, 1)])),
+            ("unlisted", "a slot in no window, and one counted so",
+             form([(windows + 12, subtract, 1), (6, add, 1)])),
+            ("too-unlisted", "more of them than there can be", form([(6, add, 1)]))]:
+        seeds.add("digest", name, recipe, content)

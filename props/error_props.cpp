@@ -69,6 +69,12 @@ struct reservation {
   [[nodiscard]] std::span<std::byte> bytes() const { return {static_cast<std::byte*>(at), size}; }
 };
 
+refusal digest(const words& of_ring, std::size_t size = 448) {
+  mk::ring_digest decoded;
+  return of(decoded.decode(some(640), of_ring.view().first(size)));
+}
+words empty_digest() { return words(112).set(0, 0x44524B4D).set(1, 1); }
+
 /// Zero words to take arguments from.
 constexpr std::array<mk::word, 16> args{};
 std::span<const mk::word> take(std::size_t count) { return std::span(args).first(count); }
@@ -112,6 +118,17 @@ std::vector<provoker> decoder_provokers() {
        [] { return second_look(snapshot(5, 1), snapshot(5, 1), 99); }},
       {{ring_resized, buffer::ring, 0, 2, 1},
        [] { return second_look(snapshot(5, 1), snapshot(5, 2), 101); }},
+      {{digest_wrong_size, buffer::digest, 0, 447, 448}, [] { return digest(words(112), 447); }},
+      {{digest_foreign, buffer::digest, 0, 0, 0x44524B4D}, [] { return digest(words(112), 448); }},
+      {{digest_foreign, buffer::digest, 1, 2, 1}, [] { return digest(empty_digest().set(1, 2)); }},
+      {{digest_inconsistent, buffer::digest, 4, 16'385, 16'384},
+       [] { return digest(empty_digest().set(3, 1).set(4, 16'385)); }},
+      {{digest_inconsistent, buffer::digest, 5, 8'193, 8'192},
+       [] { return digest(empty_digest().set(5, 8'193)); }},
+      {{digest_wrong_size, buffer::digest, 0, 448, 512},
+       [] { return digest(empty_digest().set(5, 1)); }},
+      {{digest_inconsistent, buffer::digest, 32, 0, 1},
+       [] { return digest(empty_digest().set(2, 1)); }},
       {{out_of_memory, buffer::none, 0, 128, 1},
        [] {
          const heap::tripwire trip(0);

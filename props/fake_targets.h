@@ -40,6 +40,12 @@ inline constexpr mk::gpu::interface fake_gpu{
       *room = 0;
       return Running;
     },
+    .scan = [](mk::gpu::kernel*, const mk::gpu::scan_request*, void*, std::uint64_t,
+               std::uint64_t* size, mk::gpu::reason* why) -> mk::gpu::answer {
+      *size = 0;
+      why->number = 719;
+      return mk::gpu::answer::failed;
+    },
 };
 
 /// Lanes of which it is only known how many there are; none ever reports.

@@ -51,6 +51,11 @@ class ring_device {
           *room = self(of).carry({runs, count});
           return gpu::answer::yes;
         },
+        .scan = [](gpu::kernel*, const gpu::scan_request*, void*, std::uint64_t,
+                   std::uint64_t* size, gpu::reason*) -> gpu::answer {
+          *size = 0;
+          return gpu::answer::busy;
+        },
     };
   }
 

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <expected>
 #include <memory>
 #include <optional>
@@ -21,6 +23,8 @@
 #include "runtime_support.h"
 
 import megakernel;
+
+#include "fake_gpu.h"
 
 namespace {
 
@@ -218,6 +222,63 @@ bool snapshots() {
   });
 }
 
+struct counted {
+  mk::runtime kernel;
+  mk::live_digest digest;
+  mk::window_opcodes windows;
+};
+
+constexpr mk::sketch_shape shape{.depth = 2, .width = 8};
+
+/// A ring with a window, which a device reduces, or nobody.
+std::unique_ptr<counted> something_to_count(bool device) {
+  const std::array<mk::opcode, 1> list{add_ticket::op};
+  auto made = std::make_unique<counted>(value_of(mk::runtime::make(options())), mk::live_digest(),
+                                        value_of(mk::window_opcodes::of(list)));
+  const std::array<std::span<const word>, 3> entries{};
+  value_of(made->kernel.feed().publish_window({.op = add_ticket::op, .required = entries}));
+  if (!device) return made;
+  value_of(
+      made->kernel.launch(value_of(mk::gpu_target::make(props::fakes::reducing_gpu, {})), soon()));
+  // From here on the device itself allocates nothing.
+  props::fakes::repeats = false;
+  mk::live_digest first;
+  value_of(made->kernel.digest(first, made->windows, shape));
+  require(first.by_device());
+  props::fakes::repeats = true;
+  return made;
+}
+
+bool digests() {
+  return once("figures without memory are half of a ring's, or looks allocate for ever", [] {
+    const auto look = [](std::unique_ptr<counted>& c) {
+      return code_of(c->kernel.digest(c->digest, c->windows, shape));
+    };
+    for (const bool device : {false, true}) {
+      const auto can_fail = fails_cleanly(
+          [&] { return something_to_count(device); }, look,
+          [&](std::unique_ptr<counted>& c, bool failed) {
+            const mk::live_digest& digest = c->digest;
+            if (failed) {
+              require(digest.summary() == mk::ring_summary() && !digest.by_device() &&
+                      digest.census() == mk::slot_census() && digest.sketches().total_slots() == 0);
+              require(look(c) == code{});
+            }
+            require(digest.by_device() == device);
+            require(digest.summary().occupancy().published == 3 &&
+                    digest.summary().windows().size() == 1 &&
+                    digest.sketches().active_slots() == 3);
+            const std::uint64_t before = heap::state.allocations;
+            require(look(c) == code{} && look(c) == code{});
+            require(heap::state.allocations == before, "storage is kept");
+          });
+      // Five sketches; control words, the bytes, counters and a window; or a snapshot, slots, rows
+      // and a window, and what repeated keys are counted in.
+      require(can_fail == (device ? 5u + 4 : 5u + 5 + 3 + 1), std::to_string(can_fail));
+    }
+  });
+}
+
 struct paged {
   mk::metrics_page page;
   mk::ring_telemetry ring;
@@ -281,6 +342,8 @@ bool in_motion() {
       launch<opcodes>(kernel, {.workers = 2, .order = order});
       mk::live_snapshot snapshot;
       value_of(kernel.snapshot(snapshot));
+      mk::live_digest digest;
+      value_of(kernel.digest(digest, {}, shape));
       const std::array<word, 3> arguments{1, 2, 3};
       const std::array<mk::packed_op, 2> ops{};
       const std::array<mk::batch_item, 2> items{};
@@ -301,6 +364,7 @@ bool in_motion() {
         ok &= feed.wait_epoch(1, soon()).has_value();
         (void)feed.reclaim_faults(notices);
         ok &= kernel.snapshot(snapshot, soon()).has_value();
+        ok &= kernel.digest(digest, {}, shape, soon()).has_value();
         const auto refusal = feed.publish({.op = mk::opcode::load_miss}, soon());
         said += refusal ? 0 : refusal.error().message().text().size();
       }
@@ -321,6 +385,7 @@ int main() {
   ok &= resources();
   ok &= launches();
   ok &= snapshots();
+  ok &= digests();
   ok &= pages();
   ok &= in_motion();
   return ok ? 0 : 1;

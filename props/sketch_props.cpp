@@ -254,7 +254,8 @@ bool telemetry() {
     RC_ASSERT(snapshot == sum);
     const auto moved = std::move(sum);
     RC_ASSERT(moved == snapshot);
-    RC_ASSERT((failed(sum.assign({}), code::sketch_dim_zero)));  // NOLINT: on purpose
+    RC_ASSERT(
+        (failed(sum.assign(mk::ring_telemetry()), code::sketch_dim_zero)));  // NOLINT: on purpose
     RC_ASSERT((failed(snapshot.merge(sum), code::sketch_shape_mismatch)));
     must(snapshot.merge(snapshot));
     RC_ASSERT(snapshot.total_slots() == 2 * slots);

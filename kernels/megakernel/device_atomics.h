@@ -65,6 +65,10 @@ struct native {
     return __hip_atomic_fetch_and(word, value, native_order<O>, native_scope<S>);
   }
   template <class T>
+  static __device__ T fetch_max(T* word, T value) {
+    return __hip_atomic_fetch_max(word, value, native_order<O>, native_scope<S>);
+  }
+  template <class T>
   static __device__ bool compare_exchange(T* word, T& expected, T desired) {
     return __hip_atomic_compare_exchange_strong(word, &expected, desired, native_order<O>,
                                                 native_order<of_load<O>>, native_scope<S>);
@@ -138,6 +142,17 @@ struct native {
     return reference<T>(*word).fetch_and(value, native_order<O>);
   }
   template <class T>
+  static __device__ T fetch_max(T* word, T value) {
+    if constexpr (O != order::relaxed)
+      return reference<T>(*word).fetch_max(value, native_order<O>);
+    else if constexpr (S == scope::block)
+      return static_cast<T>(atomicMax_block(raw(word), value));
+    else if constexpr (S == scope::device)
+      return static_cast<T>(atomicMax(raw(word), value));
+    else
+      return static_cast<T>(atomicMax_system(raw(word), value));
+  }
+  template <class T>
   static __device__ bool compare_exchange(T* word, T& expected, T desired) {
     if constexpr (O != order::relaxed) {
       return reference<T>(*word).compare_exchange_strong(expected, desired, native_order<O>,
@@ -205,6 +220,13 @@ template <class T, order O, scope S>
 __device__ inline T fetch_and(T* word, T value, order_tag<O>, scope_tag<S>) {
   static_assert(detail::is_atomic_word<T>);
   return detail::native<O, S>::fetch_and(word, value);
+}
+
+/// Makes the word `value` where it was less.
+template <class T, order O, scope S>
+__device__ inline T fetch_max(T* word, T value, order_tag<O>, scope_tag<S>) {
+  static_assert(detail::is_atomic_word<T>);
+  return detail::native<O, S>::fetch_max(word, value);
 }
 
 /// True when `word` was `expected` and is `desired` now; else `expected` holds what was found.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <megakernel/handlers.h>
+#include <megakernel/ring_digest.h>
 
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@ enum class answer : uint32_t {
   no_memory,       ///< of the host or of the device
   too_many_lanes,  ///< more than the device has at once
   failed,          ///< a call of the GPU's runtime was refused, or the device is lost
+  busy,            ///< the device has no room for it now
 };
 
 /// Why not, for people, and the number that the GPU's runtime has for it.
@@ -53,6 +55,11 @@ struct run {
   uint32_t count;
 };
 
+struct scan_request {
+  digest_request what;
+  uint64_t patience;  ///< nanoseconds that a scan may take; it is looked for at least once
+};
+
 struct kernel;  ///< one that was started
 
 struct interface {
@@ -79,6 +86,11 @@ struct interface {
   /// is on its way, zero with a ring in the host's. Lanes find a run some calls later, once it is
   /// there whole; a call without runs helps them to. One thread at a time.
   answer (*carry)(kernel* of, const run* runs, uint32_t count, uint32_t* room, reason* why);
+  /// Reduces the kernel's ring, where it is and while it is worked on, to a digest (ring_digest.h)
+  /// of `size` bytes, `capacity` at most. `busy`: not within the patience, or a scan that was given
+  /// up before has not ended yet. Any thread; one scan at a time.
+  answer (*scan)(kernel* of, const scan_request* wanted, void* bytes, uint64_t capacity,
+                 uint64_t* size, reason* why);
 };
 
 /// The function's name, and its type: null for a version that the component does not have.

@@ -7,14 +7,17 @@
 #include <megakernel/gpu_component.h>
 #include <megakernel/gpu_kernels.h>
 #include <megakernel/ring_on_card.h>
+#include <megakernel/ring_scanner.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <new>
 #include <optional>
+#include <thread>
 #include <vector>
 
 namespace megakernel::gpu {
@@ -37,6 +40,8 @@ struct kernel {
   std::mutex mutex;  // of `running`, which may start the next quantum
   bool over = false;
   hipError_t failure = hipSuccess;
+  device::ring_scanner scanner;
+  std::mutex scanning;
 };
 
 namespace detail {
@@ -142,7 +147,8 @@ inline hipError_t launch(kernel& of, bool first) {
 }
 
 inline void close(kernel* of) {
-  of->ring.reset();  // its copies read what is pinned
+  of->ring.reset();    // its copies read what is pinned
+  of->scanner.wait();  // for a scan that was given up: it reads what is unpinned here
   if (of->has_stream) (void)hipStreamDestroy(of->stream);
   for (void* const from : of->pinned) (void)hipHostUnregister(from);
   if (of->box != nullptr) (void)hipHostFree(of->box);
@@ -252,6 +258,8 @@ answer start_into(kernel& made, const request& wanted, uint32_t* lanes, reason* 
     made.on_device.where.ring = made.ring->slots();
     made.on_device.where.arrived = made.one_shot ? nullptr : made.ring->arrived();
   }
+  if (const hipError_t s = made.scanner.prepare(); s != hipSuccess)
+    return refuse(why, s, "the ring cannot be scanned");
   if (const hipError_t s = launch(made, true); s != hipSuccess)
     return refuse(why, s, "the kernel cannot be launched");
   return answer::yes;
@@ -320,10 +328,50 @@ inline answer carry(kernel* of, const run* runs, uint32_t count, uint32_t* room,
   return answer::yes;
 }
 
+inline answer scan(kernel* of, const scan_request* wanted, void* bytes, uint64_t capacity,
+                   uint64_t* size, reason* why) {
+  const std::lock_guard<std::mutex> lock(of->scanning);
+  *size = 0;
+  *why = {};
+  if (!is_valid(wanted->what)) {
+    std::snprintf(why->sentence, sizeof why->sentence, "no digest can be made for this request");
+    return answer::failed;
+  }
+  const auto began = std::chrono::steady_clock::now();
+  device::ring_scanner& scanner = of->scanner;
+  hipError_t status = scanner.query();
+  if (status == hipErrorNotReady) return answer::busy;
+  const device::launch& where = of->on_device.where;
+  if (status == hipSuccess)
+    status = scanner.start(reinterpret_cast<const abi::slot*>(where.ring), where.slots,
+                           of->ring ? device::ring_in::device_memory : device::ring_in::host_memory,
+                           wanted->what);
+  if (status == hipSuccess) {
+    while ((status = scanner.query()) == hipErrorNotReady) {
+      const auto gone = std::chrono::steady_clock::now() - began;
+      if (static_cast<uint64_t>(std::chrono::nanoseconds(gone).count()) >= wanted->patience)
+        return answer::busy;
+      std::this_thread::yield();
+    }
+  }
+  if (status != hipSuccess) return refuse(why, status, "the ring cannot be scanned");
+  const uint64_t length = uint64_t{scanner.digest_words()} * sizeof(word);
+  if (length > capacity) {
+    std::snprintf(why->sentence, sizeof why->sentence, "the digest takes %llu bytes, not %llu",
+                  static_cast<unsigned long long>(length),
+                  static_cast<unsigned long long>(capacity));
+    return answer::failed;
+  }
+  std::memcpy(bytes, scanner.digest(), length);
+  *size = length;
+  return answer::yes;
+}
+
 template <class Handlers>
 const interface* interface_of(uint32_t version) {
-  static constexpr interface all{interface_version, nullptr, look,  start<Handlers>, running,
-                                 ask_flush,         flushed, leave, close,           carry};
+  static constexpr interface all{
+      interface_version, nullptr, look,  start<Handlers>, running, ask_flush,
+      flushed,           leave,   close, carry,           scan};
   return version == interface_version ? &all : nullptr;
 }
 

@@ -181,6 +181,11 @@ runtime_counters ring_summary::counters() const noexcept {
           .fault_slots = occupancy_.fault};
 }
 
+bool operator==(const ring_summary& a, const ring_summary& b) noexcept {
+  return a.control_ == b.control_ && a.occupancy_ == b.occupancy_ &&
+         std::ranges::equal(a.windows(), b.windows());
+}
+
 void ring_telemetry::clear() noexcept {
   summary_.clear();
   slots_.clear();

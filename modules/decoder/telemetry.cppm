@@ -93,8 +93,12 @@ class ring_summary {
   /// Forgets the snapshot, keeps the storage.
   void clear() noexcept;
 
+  /// Same control words, occupancy and windows.
+  friend bool operator==(const ring_summary& a, const ring_summary& b) noexcept;
+
  private:
   friend class ring_telemetry;
+  friend class ring_digest;
   [[nodiscard]] result<void> decode(const ring_view& view, const window_opcodes& windows,
                                     slot_snapshot* slots) noexcept;
   control_snapshot control_;

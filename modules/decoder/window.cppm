@@ -146,6 +146,17 @@ class window_collector {
   /// Sorts by (ticket, opcode) and sums. Error: `out_of_memory`. O(window slots).
   [[nodiscard]] result<void> finish(const window_opcodes& opcodes) noexcept;
 
+  /// Instead of all that, for windows that were grouped elsewhere: forgets what there is and makes
+  /// room for so many. Error: `out_of_memory`.
+  [[nodiscard]] inline result<void> start_list(std::size_t count) noexcept {
+    clear();
+    return windows_.reserve(count);
+  }
+  /// Adds the next one, in order.
+  inline void list(const window_telemetry& window) noexcept {
+    windows_.push_within_capacity(window);
+  }
+
   [[nodiscard]] inline std::span<const window_telemetry> windows() const noexcept {
     return {windows_.data(), windows_.size()};
   }

@@ -340,6 +340,19 @@ constexpr description describe(error_code code) noexcept {
       return {"device_lanes_refused",
               "{found} lanes were asked for, but the GPU has no more than {bound} at once. Use "
               "fewer."};
+    case digest_foreign:
+      return {
+          "digest_foreign",
+          "Word {index} of the ring's digest is {found} instead of {bound}: it is no digest, or "
+          "one of another version. Build kernels and library from one version."};
+    case digest_wrong_size:
+      return {"digest_wrong_size",
+              "The ring's digest has {found} bytes, but what it says of itself takes {bound}. It "
+              "was cut short or damaged: make it again."};
+    case digest_inconsistent:
+      return {"digest_inconsistent",
+              "Word {index} of the ring's digest amounts to {found}, where the rest of it allows "
+              "{bound}. Whatever made it was wrong or hostile: do not use it."};
   }
   return {"unknown_error", "An error without a code was reported. Please report how you got it."};
 }
@@ -362,6 +375,8 @@ std::string_view name(buffer which) noexcept {
       return "IO queue";
     case buffer::sketch:
       return "sketch";
+    case buffer::digest:
+      return "digest";
   }
   return "";
 }

@@ -86,14 +86,17 @@ enum class error_code : std::uint16_t {
   arena_out_of_range,
   device_failed,
   device_lanes_refused,
+  digest_foreign,
+  digest_wrong_size,
+  digest_inconsistent,
 };
 
 /// How many codes there are; they are 1..error_codes.
 inline constexpr std::size_t error_codes =
-    static_cast<std::size_t>(error_code::device_lanes_refused);
+    static_cast<std::size_t>(error_code::digest_inconsistent);
 
 /// The buffer an error is about.
-enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue, sketch };
+enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue, sketch, digest };
 
 /// A sentence in storage of its own: rendering an error allocates nothing.
 class error_message {

@@ -193,6 +193,7 @@ result<void> gpu_target::start(const launch_site& site) noexcept {
           error{.code = error_code::device_lanes_refused, .found = wanted.lanes, .bound = lanes});
     case gpu::answer::no_gpu:
     case gpu::answer::failed:
+    case gpu::answer::busy:
       break;
   }
   return std::unexpected(failed(why));
@@ -258,6 +259,23 @@ bool gpu_target::flush(deadline until) noexcept {
     wait.pause();
   }
   return true;
+}
+
+result<std::size_t> gpu_target::digest(const digest_request& what, std::span<std::byte> into,
+                                       deadline until) noexcept {
+  if (kernel_ == nullptr) return 0;
+  const gpu::scan_request wanted{.what = what,
+                                 .patience = static_cast<std::uint64_t>(until.left().count())};
+  std::uint64_t size = 0;
+  gpu::reason why{};
+  switch (calls_.scan(kernel_, &wanted, into.data(), into.size(), &size, &why)) {
+    case gpu::answer::yes:
+      return std::min<std::uint64_t>(size, into.size());
+    case gpu::answer::busy:
+      return 0;
+    default:
+      return std::unexpected(failed(why));
+  }
 }
 
 std::uint32_t gpu_target::running() const noexcept {

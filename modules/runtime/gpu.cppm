@@ -4,11 +4,13 @@ module;
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -32,6 +34,7 @@ using gpu::most_runs;
 using gpu::reason;
 using gpu::request;
 using gpu::run;
+using gpu::scan_request;
 }  // namespace megakernel::gpu
 
 export namespace megakernel {
@@ -102,6 +105,11 @@ class gpu_target final : public kernel_target {
   /// memory.
   [[nodiscard]] result<void> launch(const launch_site& site) noexcept override;
   [[nodiscard]] bool flush(deadline until) noexcept override;
+  [[nodiscard]] bool makes_digests() const noexcept override { return kernel_ != nullptr; }
+  /// The device scans the ring, beside the kernel. It needs room for that: zero bytes where the
+  /// kernel has taken all of it, and for a scan that was given up until it has ended after all.
+  [[nodiscard]] result<std::size_t> digest(const digest_request& what, std::span<std::byte> into,
+                                           deadline until) noexcept override;
   [[nodiscard]] std::uint32_t running() const noexcept override;
   /// Error: `device_failed`, with the number that the GPU's runtime has for it.
   [[nodiscard]] result<void> check() const noexcept override;

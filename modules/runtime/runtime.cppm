@@ -10,6 +10,7 @@ export import :workers;   // lanes as threads of this machine
 export import :courier;   // what was published and a device has not been given
 export import :gpu;       // lanes of a GPU
 export import :snapshot;  // a ring that is being worked on, read without tears
+export import :digest;    // the same reduced to figures, by the device where it can
 export import :pump;      // LOAD_MISS, answered from files
 export import :watchdog;  // health, look by look
 export import :ranking;   // few of very many tenants and opcodes

@@ -55,6 +55,16 @@ bool copy_slot(const work_feed& feed, const word* from, std::uint32_t slot,
 
 }  // namespace
 
+void detail::copy_control(const device::launch& where, std::byte* to) noexcept {
+  // How claims ended before the claims: what is read later has grown meanwhile.
+  for (const word ends : {abi::done_count_word, abi::done_count_high_word, abi::fault_count_word})
+    copy_words(where.control, ends, ends + 1, to);
+  copy_words(where.control, 0, abi::done_count_word, to);
+  copy_words(where.control, abi::done_count_word + 1, abi::fault_count_word, to);
+  copy_words(where.control, abi::fault_count_word + 1, abi::done_count_high_word, to);
+  copy_words(where.control, abi::done_count_high_word + 1, where.control_words, to);
+}
+
 result<void> live_snapshot::take(kernel_buffers& buffers, const work_feed& feed,
                                  kernel_target* target, deadline until) noexcept {
   const device::launch& where = buffers.where();
@@ -74,15 +84,8 @@ result<void> live_snapshot::take(kernel_buffers& buffers, const work_feed& feed,
 
   flushed_ = target != nullptr && target->flush(until);
 
-  // How claims ended before the claims, and those before what was accepted: what is read later has
-  // grown meanwhile, and so the inequalities hold.
-  std::byte* const control = control_.data();
-  for (const word ends : {abi::done_count_word, abi::done_count_high_word, abi::fault_count_word})
-    copy_words(where.control, ends, ends + 1, control);
-  copy_words(where.control, 0, abi::done_count_word, control);
-  copy_words(where.control, abi::done_count_word + 1, abi::fault_count_word, control);
-  copy_words(where.control, abi::fault_count_word + 1, abi::done_count_high_word, control);
-  copy_words(where.control, abi::done_count_high_word + 1, where.control_words, control);
+  // What was accepted after the claims: it has grown meanwhile, and so the inequality holds.
+  detail::copy_control(where, control_.data());
   accepted_ = feed.accepted();
 
   torn_.clear();

@@ -1,4 +1,6 @@
 module;
+#include <megakernel/forms.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -68,5 +70,11 @@ class live_snapshot {
   std::uint64_t accepted_ = 0;
   bool flushed_ = false;
 };
+
+namespace detail {
+/// Copies the control words of a launch, which others may be writing, in the order that keeps the
+/// inequalities of `live_snapshot`.
+void copy_control(const device::launch& where, std::byte* to) noexcept;
+}  // namespace detail
 
 }  // namespace megakernel

@@ -15,6 +15,7 @@ module;
 module megakernel.runtime;
 import megakernel.decoder;
 import megakernel.protocol;
+import megakernel.sketch;
 
 namespace megakernel {
 
@@ -157,6 +158,11 @@ const class watchdog& runtime::watchdog() const noexcept { return state_->dog; }
 
 result<void> runtime::snapshot(live_snapshot& into, deadline flush) noexcept {
   return into.take(state_->buffers, *state_->feed, state_->target.get(), flush);
+}
+
+result<void> runtime::digest(live_digest& into, const window_opcodes& windows,
+                             const sketch_shape& sketches, deadline flush) noexcept {
+  return into.take(state_->buffers, *state_->feed, state_->target.get(), windows, sketches, flush);
 }
 
 result<health_report> runtime::look(const window_opcodes& windows, deadline flush) noexcept {

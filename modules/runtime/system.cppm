@@ -6,8 +6,10 @@ module;
 export module megakernel.runtime:system;
 import megakernel.protocol;
 import megakernel.decoder;
+import megakernel.sketch;
 import :buffers;
 import :deadline;
+import :digest;
 import :feed;
 import :pump;
 import :snapshot;
@@ -60,6 +62,11 @@ class runtime {
   /// A copy for the decoders while the kernel runs. Errors: as `live_snapshot::take`.
   [[nodiscard]] result<void> snapshot(live_snapshot& into,
                                       deadline flush = deadline::immediate()) noexcept;
+  /// Figures of the ring while the kernel runs, reduced by the device where that can: for polling.
+  /// Errors: as `live_digest::take`.
+  [[nodiscard]] result<void> digest(live_digest& into, const window_opcodes& windows = {},
+                                    const sketch_shape& sketches = {},
+                                    deadline flush = deadline::immediate()) noexcept;
   /// How the kernel does. Errors: as `watchdog::look`.
   [[nodiscard]] result<health_report> look(const window_opcodes& windows = {},
                                            deadline flush = deadline::immediate()) noexcept;

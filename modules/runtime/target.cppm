@@ -1,8 +1,11 @@
 module;
 #include <megakernel/forms.h>
+#include <megakernel/ring_digest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <span>
 export module megakernel.runtime:target;
 import megakernel.protocol;
 import :buffers;
@@ -35,6 +38,18 @@ class kernel_target {
   /// Asks the lanes to add to the control buffer what they have counted so far; whether all had
   /// done so by `until`. A lane inside a handler answers after it.
   [[nodiscard]] virtual bool flush(deadline until) noexcept = 0;
+
+  /// Whether the ring can be reduced where it is.
+  [[nodiscard]] virtual bool makes_digests() const noexcept { return false; }
+
+  /// Reduces the ring where it is, while lanes run, to a digest of `what`, a valid request, in
+  /// `into`; how many bytes that took. Zero: not by `until`. Error:
+  /// `device_failed`.
+  [[nodiscard]] virtual result<std::size_t> digest(const digest_request& /*what*/,
+                                                   std::span<std::byte> /*into*/,
+                                                   deadline /*until*/) noexcept {
+    return 0;
+  }
 
   /// Lanes that have not left.
   [[nodiscard]] virtual std::uint32_t running() const noexcept = 0;

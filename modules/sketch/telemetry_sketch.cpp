@@ -233,11 +233,37 @@ result<void> telemetry_sketch::assign(const ring_telemetry& telemetry) noexcept 
   }};
   // Nothing below overflows: at most 2^32 slots and 32 counters of 32 bits.
   for (const auto& [status, count] : known) (void)status_.add(word(status), count);
-  for (const metric m : telemetry.control().metrics())
-    (void)dispatch_metrics_.add(m.index, m.count);
-  ring_opcode_.total_ = tenant_.total_ = status_.total_ = slots.size();
-  active_opcode_.total_ = occupancy.active();
+  count_dispatches(telemetry.control());
+  set_totals(slots.size(), occupancy.active());
   return {};
+}
+
+result<void> telemetry_sketch::assign(const ring_digest& digest) noexcept {
+  const digest_request& made_for = digest.request();
+  if (auto reset = reset_shape(made_for.depth, made_for.width); !reset) return reset;
+  // As a digest has them.
+  const std::pair<count_min_sketch&, ring_sketch> all[]{
+      {ring_opcode_, ring_sketch::ring_opcode},
+      {active_opcode_, ring_sketch::active_opcode},
+      {tenant_, ring_sketch::tenant},
+      {status_, ring_sketch::status},
+  };
+  for (const auto& [sketch, which] : all)
+    std::ranges::copy(digest.counters(which), sketch.counters_.begin());
+  const ring_summary& ring = digest.summary();
+  count_dispatches(ring.control());
+  set_totals(ring.occupancy().total_slots(), ring.occupancy().active());
+  return {};
+}
+
+void telemetry_sketch::count_dispatches(const control_snapshot& control) noexcept {
+  // 32 counters of 32 bits do not overflow.
+  for (const metric m : control.metrics()) (void)dispatch_metrics_.add(m.index, m.count);
+}
+
+void telemetry_sketch::set_totals(std::uint64_t slots, std::uint64_t active) noexcept {
+  ring_opcode_.total_ = tenant_.total_ = status_.total_ = slots;
+  active_opcode_.total_ = active;
 }
 
 result<void> telemetry_sketch::merge(const telemetry_sketch& other) noexcept {

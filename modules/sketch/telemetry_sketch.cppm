@@ -40,6 +40,11 @@ class telemetry_sketch {
   /// O(slots + depth (distinct keys + width)).
   [[nodiscard]] result<void> assign(const ring_telemetry& telemetry) noexcept;
 
+  /// Takes over shape and contents of what a device counted: the same as of the ring itself.
+  /// Errors: `sketch_dim_zero` for a digest without sketches, `out_of_memory`; then nothing has
+  /// changed. O(depth width).
+  [[nodiscard]] result<void> assign(const ring_digest& digest) noexcept;
+
   /// Adds what `other`, which may be this one, has counted. Errors: `sketch_shape_mismatch`,
   /// `sketch_merge_overflow` also when the slots of both cannot be counted; then nothing has
   /// changed. O(depth width).
@@ -78,6 +83,8 @@ class telemetry_sketch {
   };
 
   static const std::array<count_min_sketch telemetry_sketch::*, 5> sketches;
+  void count_dispatches(const control_snapshot& control) noexcept;
+  void set_totals(std::uint64_t slots, std::uint64_t active) noexcept;
 
   count_min_sketch ring_opcode_;
   count_min_sketch active_opcode_;

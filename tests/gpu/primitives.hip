@@ -72,8 +72,8 @@ __global__ void agree(failures* failed) {
 }
 
 struct totals {
-  uint32_t added, added_system, swapped, exchanged, given_back;
-  uint64_t added_wide, swapped_wide, exchanged_wide, given_back_wide, of_blocks;
+  uint32_t added, added_system, swapped, exchanged, given_back, largest;
+  uint64_t added_wide, swapped_wide, exchanged_wide, given_back_wide, of_blocks, largest_wide;
 };
 
 template <class T>
@@ -101,6 +101,8 @@ __global__ void contend(totals* all) {
             in_device);
   fetch_add(&all->given_back_wide, exchange(&all->exchanged_wide, uint64_t{me}, acq_rel, in_system),
             relaxed, in_device);
+  const uint32_t before = fetch_max(&all->largest, me, relaxed, in_device);
+  if (before < me) fetch_max(&all->largest_wide, uint64_t{me} << 32, acq_rel, in_device);
   __syncthreads();
   if (threadIdx.x == 0)
     fetch_add(&all->of_blocks, uint64_t{load(&of_block, relaxed, in_block)}, relaxed, in_device);
@@ -238,6 +240,8 @@ int main() {
   verify(all.swapped_wide == all_lanes / swap_share, "compare_exchange of 64 bits");
   verify(all.given_back + all.exchanged == static_cast<uint32_t>(put), "exchange");
   verify(all.given_back_wide + all.exchanged_wide == put, "exchange of 64 bits");
+  verify(all.largest == all_lanes, "fetch_max");
+  verify(all.largest_wide == uint64_t{all_lanes} << 32, "fetch_max of 64 bits");
   verify(lasted > 0.019 && lasted < 0.2, "the clock");
 
   std::printf("%s: %s\n", gpu.name.c_str(), wrong == 0 ? "the primitives are right" : "see above");

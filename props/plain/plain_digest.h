@@ -1,0 +1,174 @@
+// The digest of a ring once more: made slot by slot, as kernels/megakernel/ring_digest.h describes
+// it, and judged law by law. It shares no code with library and kernels and spells the numbers of
+// the wire out. C++17, because it is held against the device's, too.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace plain {
+
+struct digest_wish {
+  std::uint32_t depth = 0;
+  std::uint32_t width = 0;
+  std::vector<std::uint32_t> opcodes{};  ///< of windows; ascending, each once, at most 16
+  std::size_t most_windows = 8192;       ///< the first ones of the ring are listed
+};
+
+inline std::uint64_t digest_bucket(std::uint32_t key, std::uint64_t row, std::uint64_t width) {
+  std::uint64_t x = (key ^ row * 0x9E3779B97F4A7C15u) + 0x9E3779B97F4A7C15u;
+  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+  return (x ^ x >> 31) % width;
+}
+
+/// The words of the digest of a ring of 16 words a slot.
+inline std::vector<std::uint32_t> make_digest(const std::uint32_t* ring, std::size_t slots,
+                                              const digest_wish& wish) {
+  const auto is_owed = [](std::uint32_t s) {
+    return s == 1 || s == 2 || s == 4 || s == 5 || s == 6;
+  };
+  std::vector<std::uint32_t> out(112);
+  out[0] = 'M' | 'K' << 8 | 'R' << 16 | 'D' << 24;
+  out[1] = 1;
+  out[2] = static_cast<std::uint32_t>(slots);
+  out[3] = wish.depth;
+  out[4] = wish.width;
+  out[7] = static_cast<std::uint32_t>(wish.opcodes.size());
+  std::copy(wish.opcodes.begin(), wish.opcodes.end(), out.begin() + 16);
+  const std::size_t each = std::size_t{wish.depth} * wish.width;
+  std::vector<std::uint64_t> sketches(4 * each);
+  const auto sketch = [&](std::size_t which, std::uint32_t key) {
+    for (std::size_t row = 0; row < wish.depth; ++row)
+      ++sketches[which * each + row * wish.width + digest_bucket(key, row, wish.width)];
+  };
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<std::uint32_t>> windows;
+  for (std::size_t i = 0; i < slots; ++i) {
+    const std::uint32_t* const slot = ring + 16 * i;
+    const std::uint32_t status = slot[0], op = slot[1], tenant = slot[2];
+    ++out[32 + (status > 7 ? 8 : status)];
+    ++(op < 32 ? out[48 + op] : out[9]);
+    ++(tenant < 32 ? out[80 + tenant] : out[10]);
+    sketch(0, op);
+    sketch(2, tenant);
+    sketch(3, status);
+    if (is_owed(status)) {
+      ++out[8];
+      sketch(1, op);
+    }
+    if (!std::binary_search(wish.opcodes.begin(), wish.opcodes.end(), op)) continue;
+    auto found = windows.find({slot[4], op});
+    if (found == windows.end()) {
+      if (windows.size() >= wish.most_windows) {
+        ++out[6];
+        continue;
+      }
+      found = windows.emplace(std::pair(slot[4], op), std::vector<std::uint32_t>(16)).first;
+      found->second[0] = slot[4];
+      found->second[1] = op;
+      found->second[2] = tenant;
+    }
+    std::vector<std::uint32_t>& window = found->second;
+    if (slot[5] < 2) ++window[3 + slot[5]];
+    if (status >= 1 && status <= 7) ++window[4 + status];
+    ++window[12];
+    if (tenant != window[2]) window[13] = 1;
+  }
+  out[5] = static_cast<std::uint32_t>(windows.size());
+  for (const std::uint64_t counter : sketches) {
+    out.push_back(static_cast<std::uint32_t>(counter));
+    out.push_back(static_cast<std::uint32_t>(counter >> 32));
+  }
+  for (const auto& window : windows)
+    out.insert(out.end(), window.second.begin(), window.second.end());
+  return out;
+}
+
+/// Why `bytes` bytes that begin with these words are no digest: the name of the refusal, or "".
+inline const char* wrong_with_digest(const std::vector<std::uint32_t>& words, std::size_t bytes) {
+  using u64 = std::uint64_t;
+  constexpr const char* inconsistent = "digest_inconsistent";
+  if (bytes < 448) return "digest_wrong_size";
+  if (words[0] != 0x44524B4D || words[1] != 1) return "digest_foreign";
+  const u64 depth = words[3], width = words[4], windows = words[5], opcodes = words[7];
+  const bool none = depth == 0 && width == 0;
+  if (!none &&
+      (depth == 0 || width == 0 || depth > 16384 || width > 16384 || depth * width > 16384))
+    return inconsistent;
+  if (windows > 8192 || opcodes > 16) return inconsistent;
+  const u64 window_at = 112 + 8 * depth * width;
+  if (bytes != 4 * (window_at + 16 * windows)) return "digest_wrong_size";
+
+  const auto add_up = [&](u64 first, u64 last) {
+    u64 sum = 0;
+    for (u64 i = first; i < last; ++i) sum += words[i];
+    return sum;
+  };
+  for (u64 i = 1; i < opcodes; ++i)
+    if (words[16 + i] <= words[15 + i]) return inconsistent;
+  if (add_up(16 + opcodes, 32) != 0 || add_up(11, 16) != 0 || add_up(41, 48) != 0)
+    return inconsistent;
+  const u64 slots = words[2];
+  const u64 active = add_up(33, 35) + add_up(36, 39);
+  if (add_up(32, 41) != slots || words[8] != active) return inconsistent;
+  if (add_up(48, 80) + words[9] != slots || add_up(80, 112) + words[10] != slots)
+    return inconsistent;
+  for (u64 row = 0; row < 4 * depth; ++row) {
+    unsigned __int128 sum = 0;
+    for (u64 i = 0; i < width; ++i) {
+      const u64 at = 112 + 2 * (row * width + i);
+      sum += words[at] | u64{words[at + 1]} << 32;
+    }
+    if (sum != (row / depth == 1 ? active : slots)) return inconsistent;
+  }
+
+  std::map<std::uint32_t, u64> of_opcode;
+  u64 of_status[8] = {};
+  u64 all = 0;
+  for (u64 w = 0; w < windows; ++w) {
+    const std::uint32_t* const window = words.data() + window_at + 16 * w;
+    const auto first = words.begin() + 16;
+    if (!std::binary_search(first, first + static_cast<std::ptrdiff_t>(opcodes), window[1]))
+      return inconsistent;
+    if (w != 0 && std::pair(window[-16], window[-15]) >= std::pair(window[0], window[1]))
+      return inconsistent;
+    u64 with_status = 0;
+    for (std::size_t s = 1; s < 8; ++s) {
+      with_status += window[4 + s];
+      of_status[s] += window[4 + s];
+    }
+    const u64 in_it = window[12];
+    if (in_it == 0 || u64{window[3]} + window[4] > in_it || with_status > in_it)
+      return inconsistent;
+    if (window[13] > 1 || (window[13] == 1 && in_it == 1)) return inconsistent;
+    if (window[14] != 0 || window[15] != 0) return inconsistent;
+    of_opcode[window[1]] += in_it;
+    all += in_it;
+  }
+  for (std::size_t s = 1; s < 8; ++s)
+    if (of_status[s] > words[32 + s]) return inconsistent;
+  // Slots of window opcodes: of those below 32 it is known how many there are.
+  u64 known = 0, known_listed = 0;
+  bool any_other = false;
+  for (u64 i = 0; i < opcodes; ++i) {
+    const std::uint32_t op = words[16 + i];
+    if (op >= 32) {
+      any_other = true;
+      continue;
+    }
+    known += words[48 + op];
+    known_listed += of_opcode[op];
+    if (of_opcode[op] > words[48 + op]) return inconsistent;
+  }
+  if (all - known_listed > words[9]) return inconsistent;
+  const u64 slots_of_windows = all + words[6];
+  if (slots_of_windows < all - known_listed + known) return inconsistent;
+  if (slots_of_windows > known + (any_other ? words[9] : 0)) return inconsistent;
+  return "";
+}
+
+}  // namespace plain
