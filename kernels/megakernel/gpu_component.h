@@ -19,9 +19,10 @@ enum class answer : uint32_t {
   no_memory,       ///< of the host or of the device
   too_many_lanes,  ///< more than the device has at once
   failed,          ///< a call of the GPU's runtime was refused, or the device is lost
+  not_shared,      ///< the kernel would run in a process that does not reach the memory
 };
 
-/// Why not, for people, and the number that the GPU's runtime has for it.
+/// Why not, for people, and the number that the GPU's runtime has for it, 0 where it has none.
 struct reason {
   int32_t number;
   char sentence[252];
@@ -33,18 +34,29 @@ struct card {
   uint32_t wave_size;
 };
 
+/// What `request::where` lies in, as a file that another process can map.
+struct shared_memory {
+  unsigned char* at;   ///< the file's first byte, as this process sees it
+  uint64_t bytes;      ///< of the file
+  int32_t descriptor;  ///< less than 0: there is no file
+};
+
 struct request {
   device::launch where;  ///< in addresses of the host; in place until the kernel is closed
   uint64_t quantum;  ///< nanoseconds after which the kernel leaves and is started anew; 0: never
   uint32_t lanes;    ///< rounded up to whole waves; 0: as many as are on the device at once
   uint32_t by_priority;  ///< not zero: the priority form
   uint32_t one_shot;     ///< not zero: each slot is looked at once
+  shared_memory memory;  ///< for a GPU that another process has; of no matter where this one does
 };
 
 struct kernel;  ///< one that was started
 
 struct interface {
   uint32_t version;
+  /// Not zero: kernels run in another process. `close` then ends one whatever it does, and whatever
+  /// is lost is lost there.
+  uint32_t own_process;
   void* context;  ///< of whoever made this interface; the calls without a kernel are given it
   /// Whether there is a GPU, and which.
   answer (*look)(void* context, card* found, reason* why);
@@ -60,7 +72,8 @@ struct interface {
   bool (*flushed)(kernel* of, uint32_t number);
   /// Ends the kernel as SHUTDOWN would.
   void (*leave)(kernel* of);
-  /// Gives everything back. Only where `running` says that nobody is, or fails.
+  /// Gives everything back. Only where `running` says that nobody is, or fails; or of another
+  /// process.
   void (*close)(kernel* of);
 };
 

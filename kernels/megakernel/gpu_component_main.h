@@ -283,8 +283,8 @@ inline void leave(kernel* of) { __atomic_store_n(&of->box->leave, 1, __ATOMIC_RE
 
 template <class Handlers>
 const interface* interface_of(uint32_t version) {
-  static constexpr interface all{
-      interface_version, nullptr, look, start<Handlers>, running, ask_flush, flushed, leave, close};
+  static constexpr interface all{interface_version, 0,         nullptr, look,  start<Handlers>,
+                                 running,           ask_flush, flushed, leave, close};
   return version == interface_version ? &all : nullptr;
 }
 

@@ -86,11 +86,11 @@ enum class error_code : std::uint16_t {
   arena_out_of_range,
   device_failed,
   device_lanes_refused,
+  memory_not_shared,
 };
 
 /// How many codes there are; they are 1..error_codes.
-inline constexpr std::size_t error_codes =
-    static_cast<std::size_t>(error_code::device_lanes_refused);
+inline constexpr std::size_t error_codes = static_cast<std::size_t>(error_code::memory_not_shared);
 
 /// The buffer an error is about.
 enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue, sketch };
