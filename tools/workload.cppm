@@ -77,8 +77,9 @@ enum class injection : std::uint8_t {
 inline constexpr std::size_t injections = 9;
 
 struct run_profile {
-  bool on_gpu = false;        ///< lanes of a GPU; else threads of this machine
-  std::uint32_t workers = 1;  ///< lanes
+  bool on_gpu = false;                       ///< lanes of a GPU; else threads of this machine
+  gpu_process gpu_in = gpu_process::shared;  ///< whose process drives it
+  std::uint32_t workers = 1;                 ///< lanes
   std::uint32_t producers = 1;
   std::uint32_t slots = 1024;
   std::uint32_t tenants = 4;
