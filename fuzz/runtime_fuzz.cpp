@@ -228,6 +228,12 @@ void launch(fuzz::input& in) {
       fuzz::refused_as(kernel.launch(std::move(some), now()), "lanes_refused");
       break;
     }
+    case 3: {
+      const auto& calls = fakes::fake_gpu<answer::not_shared, answer::yes>;
+      fuzz::refused_as(kernel.launch(mk::gpu_target::make(calls, {}).value(), now()),
+                       "memory_not_shared");
+      break;
+    }
     default:
       fuzz::refused_as(kernel.launch(std::make_unique<fakes::silent_lanes>(lanes), now()),
                        "deadline_passed");

@@ -433,5 +433,6 @@ def runtime(seeds):
         seeds.add("runtime", f"workers-{workers}", f"{what}, and a ring without slots",
                   bytes([31]) + number(workers) + bytes([0]))
     for which, what in enumerate(["a device that fails", "a device with fewer lanes",
-                                  "no thread to be had", "lanes that never report"]):
+                                  "no thread to be had", "memory that is not shared",
+                                  "lanes that never report"]):
         seeds.add("runtime", f"launch-{which}", what, bytes([31]) + number(1) + bytes([3, which]))

@@ -199,6 +199,12 @@ std::vector<provoker> lane_provokers() {
          const auto& calls = fake_gpu<mk::gpu::answer::too_many_lanes, mk::gpu::answer::yes>;
          return of(kernel.launch(mk::gpu_target::make(calls, {.lanes = 128}).value(), soon()));
        }},
+      {{memory_not_shared, buffer::none, 0, 0, 0},
+       [] {
+         auto kernel = some_runtime();
+         const auto& calls = fake_gpu<mk::gpu::answer::not_shared, mk::gpu::answer::yes>;
+         return of(kernel.launch(mk::gpu_target::make(calls, {}).value(), soon()));
+       }},
       // The one that serves the pump.
       {{lanes_refused, buffer::none, 0, 1, 0},
        [] {

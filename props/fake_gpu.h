@@ -79,6 +79,7 @@ inline mk::gpu::answer scan(mk::gpu::kernel* handle, const mk::gpu::scan_request
 
 inline constexpr mk::gpu::interface reducing_gpu{
     .version = mk::gpu::interface_version,
+    .own_process = 0,
     .context = nullptr,
     .look = [](void*, mk::gpu::card* found, mk::gpu::reason*) -> mk::gpu::answer {
       *found = {};

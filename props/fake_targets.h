@@ -10,6 +10,7 @@ namespace mk = megakernel;
 template <mk::gpu::answer Start, mk::gpu::answer Running>
 inline constexpr mk::gpu::interface fake_gpu{
     .version = mk::gpu::interface_version,
+    .own_process = 0,
     .context = nullptr,
     .look = [](void*, mk::gpu::card* found, mk::gpu::reason*) -> mk::gpu::answer {
       *found = {};

@@ -77,7 +77,7 @@ bool makers() {
     require(fails_cleanly(
                 no_preparation,
                 [](nothing) { return code_of(mk::kernel_buffers::make(options().layout)); },
-                no_more) == 6);
+                no_more) == 1);
     auto buffers = value_of(mk::kernel_buffers::make(options().layout));
     require(fails_cleanly(
                 no_preparation,
@@ -96,7 +96,7 @@ bool makers() {
                 no_more) == 1);
     require(fails_cleanly(
                 no_preparation, [](nothing) { return code_of(mk::runtime::make(options())); },
-                no_more) == 6 + 2 + 1);
+                no_more) == 1 + 2 + 1);
     require(fails_cleanly(
                 no_preparation,
                 [](nothing) { return code_of(mk::cpu_workers::make({.workers = 5})); },

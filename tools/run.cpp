@@ -76,7 +76,8 @@ std::expected<std::unique_ptr<live_run>, std::string> live_run::start(const run_
                   .observable_words = work_places::observable_words,
                   .arena_bytes = work_places::arena_bytes,
                   .dfa_table = table,
-                  .quotas = profile.quota.has_value() || profile.inject == injection::quota},
+                  .quotas = profile.quota.has_value() || profile.inject == injection::quota,
+                  .shared = profile.on_gpu && profile.gpu_in == gpu_process::own},
        .order = profile.order,
        .patience = profile.patience});
   if (!kernel) return refused(kernel.error());

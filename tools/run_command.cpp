@@ -47,6 +47,7 @@ struct run_options {
   run_profile profile;
   std::string target = "cpu";
   std::string ring_memory = "auto";
+  bool in_process = false;
   std::string form;
   std::string work;
   std::string priorities;
@@ -320,7 +321,13 @@ void settle(run_options& options) {
     profile.patience = 500ms;
   }
   std::expected<megakernel::gpu_component, std::string> gpu = std::unexpected(std::string());
-  if (options.target != "cpu") gpu = megakernel::gpu_component::find(gpu_component_name);
+  if (options.target != "cpu") {
+    using megakernel::gpu_process;
+    // A device that is lost is then lost to its own process alone.
+    profile.gpu_in = options.in_process || !megakernel::has_gpu_process() ? gpu_process::shared
+                                                                          : gpu_process::own;
+    gpu = megakernel::gpu_component::find(gpu_component_name, profile.gpu_in);
+  }
   profile.on_gpu = options.target == "gpu" || gpu.has_value();
   if (options.ring_memory != "auto") {
     profile.ring = options.ring_memory == "host" ? megakernel::ring_memory::host
@@ -400,6 +407,10 @@ void add_run(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"host", "device", "auto"}))
       ->type_name("host|device|auto")
       ->capture_default_str()
+      ->group("Kernel");
+  command
+      .add_flag("--in-process", options->in_process,
+                "Drive the GPU from this process, not from one of its own")
       ->group("Kernel");
   number("--workers", options->workers, u32{1}, u32{1'048'576},
          "Lanes: threads [the cores that producers leave, at least 1], of a GPU [1024]", "Kernel");

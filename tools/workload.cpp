@@ -398,7 +398,7 @@ std::expected<std::unique_ptr<kernel_target>, std::string> make_target(const run
     return std::unexpected(std::string(e.message().text()));
   };
   if (profile.on_gpu) {
-    const auto component = gpu_component::find(gpu_component_name);
+    const auto component = gpu_component::find(gpu_component_name, profile.gpu_in);
     if (!component) return std::unexpected(component.error());
     auto made =
         gpu_target::make(component->calls(),

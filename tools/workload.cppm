@@ -78,6 +78,7 @@ inline constexpr std::size_t injections = 9;
 
 struct run_profile {
   bool on_gpu = false;                        ///< lanes of a GPU; else threads of this machine
+  gpu_process gpu_in = gpu_process::shared;   ///< whose process drives it
   ring_memory ring = ring_memory::automatic;  ///< of a GPU's lanes
   std::uint32_t workers = 1;                  ///< lanes
   std::uint32_t producers = 1;

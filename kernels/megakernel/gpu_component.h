@@ -20,10 +20,11 @@ enum class answer : uint32_t {
   no_memory,       ///< of the host or of the device
   too_many_lanes,  ///< more than the device has at once
   failed,          ///< a call of the GPU's runtime was refused, or the device is lost
+  not_shared,      ///< the kernel would run in a process that does not reach the memory
   busy,            ///< the device has no room for it now
 };
 
-/// Why not, for people, and the number that the GPU's runtime has for it.
+/// Why not, for people, and the number that the GPU's runtime has for it, 0 where it has none.
 struct reason {
   int32_t number;
   char sentence[252];
@@ -35,6 +36,13 @@ struct card {
   uint32_t wave_size;
 };
 
+/// What `request::where` lies in, as a file that another process can map.
+struct shared_memory {
+  unsigned char* at;   ///< the file's first byte, as this process sees it
+  uint64_t bytes;      ///< of the file
+  int32_t descriptor;  ///< less than 0: there is no file
+};
+
 struct request {
   device::launch where;  ///< in addresses of the host; in place until the kernel is closed
   uint64_t quantum;  ///< nanoseconds after which the kernel leaves and is started anew; 0: never
@@ -44,6 +52,7 @@ struct request {
   /// Not zero: lanes work on a ring in the device's memory. The one-shot form copies the host's
   /// there before it runs, and in the order by priority ignores this.
   uint32_t ring_on_card;
+  shared_memory memory;  ///< for a GPU that another process has; of no matter where this one does
 };
 
 /// Runs of slots that can be on their way at once.
@@ -64,6 +73,9 @@ struct kernel;  ///< one that was started
 
 struct interface {
   uint32_t version;
+  /// Not zero: kernels run in another process. `close` then ends one whatever it does, and whatever
+  /// is lost is lost there.
+  uint32_t own_process;
   void* context;  ///< of whoever made this interface; the calls without a kernel are given it
   /// Whether there is a GPU, and which.
   answer (*look)(void* context, card* found, reason* why);
@@ -79,7 +91,8 @@ struct interface {
   bool (*flushed)(kernel* of, uint32_t number);
   /// Ends the kernel as SHUTDOWN would.
   void (*leave)(kernel* of);
-  /// Gives everything back. Only where `running` says that nobody is, or fails.
+  /// Gives everything back. Only where `running` says that nobody is, or fails; or of another
+  /// process.
   void (*close)(kernel* of);
   /// With a ring in the device's memory: starts to copy these runs of the host's slots there, no
   /// more than there was room for, and says for how many there is room now: `most_runs` when none

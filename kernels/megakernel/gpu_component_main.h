@@ -370,8 +370,8 @@ inline answer scan(kernel* of, const scan_request* wanted, void* bytes, uint64_t
 template <class Handlers>
 const interface* interface_of(uint32_t version) {
   static constexpr interface all{
-      interface_version, nullptr, look,  start<Handlers>, running, ask_flush,
-      flushed,           leave,   close, carry,           scan};
+      interface_version, 0,       nullptr, look,  start<Handlers>, running,
+      ask_flush,         flushed, leave,   close, carry,           scan};
   return version == interface_version ? &all : nullptr;
 }
 

@@ -333,9 +333,9 @@ constexpr description describe(error_code code) noexcept {
               "{bound} bytes. Make the arena larger, or place the resource lower."};
     case device_failed:
       return {"device_failed",
-              "The GPU refused a call or was lost; its runtime's error number is {found}. What it "
-              "had not finished is not run. Make a new runtime, on another target if it fails "
-              "again."};
+              "The GPU refused a call or was lost; its runtime's error number is {found}, 0 where "
+              "only its process has ended. What it had not finished is not run. Make a new "
+              "runtime, on another target if it fails again."};
     case device_lanes_refused:
       return {"device_lanes_refused",
               "{found} lanes were asked for, but the GPU has no more than {bound} at once. Use "
@@ -353,6 +353,11 @@ constexpr description describe(error_code code) noexcept {
       return {"digest_inconsistent",
               "Word {index} of the ring's digest amounts to {found}, where the rest of it allows "
               "{bound}. Whatever made it was wrong or hostile: do not use it."};
+    case memory_not_shared:
+      return {
+          "memory_not_shared",
+          "A GPU in a process of its own needs buffers that this process can share. Ask for them "
+          "in the layout; if that was done, the system refused with error number {found}."};
   }
   return {"unknown_error", "An error without a code was reported. Please report how you got it."};
 }

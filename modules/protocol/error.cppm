@@ -89,11 +89,11 @@ enum class error_code : std::uint16_t {
   digest_foreign,
   digest_wrong_size,
   digest_inconsistent,
+  memory_not_shared,
 };
 
 /// How many codes there are; they are 1..error_codes.
-inline constexpr std::size_t error_codes =
-    static_cast<std::size_t>(error_code::digest_inconsistent);
+inline constexpr std::size_t error_codes = static_cast<std::size_t>(error_code::memory_not_shared);
 
 /// The buffer an error is about.
 enum class buffer : std::uint8_t { none, control, ring, debug_log, io_queue, sketch, digest };

@@ -2,6 +2,7 @@ module;
 #include <megakernel/forms.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -13,45 +14,60 @@ import megakernel.protocol;
 namespace megakernel {
 namespace {
 
-/// The buffers are cache-line aligned bytes whose words the kernel shares.
-word* words_of(byte_buffer& buffer) noexcept { return reinterpret_cast<word*>(buffer.data()); }
+/// The pages are cache-line aligned bytes whose words the kernel shares.
+word* words_of(std::span<std::byte> bytes) noexcept {
+  return reinterpret_cast<word*>(bytes.data());
+}
 
-word count_of(const byte_buffer& buffer, std::size_t unit) noexcept {
-  return static_cast<word>(buffer.size() / unit);
+word count_of(std::span<const std::byte> bytes, std::size_t unit) noexcept {
+  return static_cast<word>(bytes.size() / unit);
+}
+
+/// The encoders' refusal of a size that they would not make.
+result<void> check(const buffer_layout& layout) noexcept {
+  const auto refusal = [](const auto& refused) { return std::unexpected(refused.error()); };
+  if (layout.slots == 0) {
+    return std::unexpected(
+        error{.code = error_code::slot_count_zero, .buffer = buffer::ring, .bound = 1});
+  }
+  if (layout.observable_words > abi::max_encoded)
+    return refusal(encode_control({.observable_words = layout.observable_words}));
+  if (layout.slots > abi::max_encoded) return refusal(encode_ring(layout.slots));
+  if (layout.debug_records > abi::max_encoded)
+    return refusal(encode_debug_log(layout.debug_records));
+  if (layout.io_slots > abi::max_io_slots) return refusal(encode_io_queue(layout.io_slots));
+  return {};
 }
 
 }  // namespace
 
 result<kernel_buffers> kernel_buffers::make(const buffer_layout& layout) noexcept {
-  if (layout.slots == 0) {
-    return std::unexpected(
-        error{.code = error_code::slot_count_zero, .buffer = buffer::ring, .bound = 1});
-  }
-  kernel_buffers made;
-  const auto keep = [](auto&& encoded, auto& to) -> result<void> {
-    if (!encoded) return std::unexpected(encoded.error());
-    to = std::move(*encoded);
-    return {};
+  if (auto possible = check(layout); !possible) return std::unexpected(possible.error());
+  const std::array<std::uint64_t, 6> sizes{
+      *control_byte_length(layout.observable_words),
+      *ring_byte_length(layout.slots),
+      *debug_log_byte_length(layout.debug_records),
+      std::uint64_t{layout.io_slots} * abi::io_slot_bytes,
+      layout.arena_bytes,
+      layout.dfa_table.size_bytes(),
   };
-  if (auto kept = keep(
-          encode_control({.tenants = layout.tenants, .observable_words = layout.observable_words}),
-          made.control_);
-      !kept)
-    return std::unexpected(kept.error());
-  if (auto kept = keep(encode_ring(layout.slots), made.ring_); !kept)
-    return std::unexpected(kept.error());
-  if (auto kept = keep(encode_debug_log(layout.debug_records), made.debug_log_); !kept)
-    return std::unexpected(kept.error());
-  if (auto kept = keep(encode_io_queue(layout.io_slots), made.io_queue_); !kept)
-    return std::unexpected(kept.error());
-  if (auto sized = made.arena_.resize_for_overwrite(layout.arena_bytes); !sized)
-    return std::unexpected(sized.error());
-  made.arena_.fill_zero();
-  if (auto sized = made.dfa_table_.resize_for_overwrite(layout.dfa_table.size()); !sized)
-    return std::unexpected(sized.error());
-  std::ranges::copy(layout.dfa_table, made.dfa_table_.begin());
-  if (auto written = write_priority_offsets(made.control(), layout.slots); !written)
+  std::array<std::span<std::byte>, sizes.size()> at;
+  auto pages = buffer_pages::make(sizes, at, layout.shared);
+  if (!pages) return std::unexpected(pages.error());
+  kernel_buffers made;
+  made.pages_ = std::move(*pages);
+  std::span<std::byte> dfa_table;
+  const std::array to{&made.control_,  &made.ring_,  &made.debug_log_,
+                      &made.io_queue_, &made.arena_, &dfa_table};
+  for (std::size_t i = 0; i < to.size(); ++i) *to[i] = at[i];
+
+  // What follows is zero, and fresh pages are.
+  const auto fixed_words = encode_control({.tenants = layout.tenants});
+  if (!fixed_words) return std::unexpected(fixed_words.error());
+  std::ranges::copy(*fixed_words, made.control_.begin());
+  if (auto written = write_priority_offsets(made.control_, layout.slots); !written)
     return std::unexpected(written.error());
+  std::ranges::copy(std::as_bytes(layout.dfa_table), dfa_table.begin());
 
   constexpr std::size_t most_words = 0xFFFF'FFFFu;
   made.where_ = {
@@ -63,8 +79,8 @@ result<kernel_buffers> kernel_buffers::make(const buffer_layout& layout) noexcep
       .debug_words = count_of(made.debug_log_, sizeof(word)),
       .io_queue = words_of(made.io_queue_),
       .io_slots = count_of(made.io_queue_, abi::io_slot_bytes),
-      .dfa_table = made.dfa_table_.data(),
-      .dfa_words = static_cast<word>(std::min(made.dfa_table_.size(), most_words)),
+      .dfa_table = words_of(dfa_table),
+      .dfa_words = static_cast<word>(std::min(layout.dfa_table.size(), most_words)),
       .arena = reinterpret_cast<unsigned char*>(made.arena_.data()),
       .arena_bytes = made.arena_.size(),
       .system_tenant = layout.system_tenant,

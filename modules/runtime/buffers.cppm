@@ -8,6 +8,7 @@ module;
 export module megakernel.runtime:buffers;
 import megakernel.protocol;
 import :kernel;
+import :pages;
 
 export namespace megakernel {
 
@@ -22,35 +23,40 @@ struct buffer_layout {
   std::span<const word> dfa_table = {};  ///< copied; empty: DFA_STEP faults
   std::uint32_t system_tenant = 0;       ///< the one whose SHUTDOWN opcode is obeyed
   bool quotas = false;                   ///< a claim takes a token of its tenant
+  /// Another process can map them, as a GPU in a process of its own needs; most systems have no
+  /// huge pages for such memory.
+  bool shared = false;
 };
 
 /// The buffers a kernel works on, zero but for the masks, quotas and default priority offsets.
 /// They stay in place when this object moves.
 class kernel_buffers {
  public:
-  /// Errors: those of the encoders, `slot_count_zero` for a ring without slots.
+  /// Errors: those of the encoders, `slot_count_zero` for a ring without slots,
+  /// `memory_not_shared` where that is asked for and the system refuses.
   [[nodiscard]] static result<kernel_buffers> make(const buffer_layout& layout) noexcept;
 
-  [[nodiscard]] inline std::span<std::byte> control() noexcept { return all_of(control_); }
-  [[nodiscard]] inline std::span<std::byte> ring() noexcept { return all_of(ring_); }
-  [[nodiscard]] inline std::span<std::byte> debug_log() noexcept { return all_of(debug_log_); }
-  [[nodiscard]] inline std::span<std::byte> io_queue() noexcept { return all_of(io_queue_); }
-  [[nodiscard]] inline std::span<std::byte> arena() noexcept { return all_of(arena_); }
+  [[nodiscard]] inline std::span<std::byte> control() noexcept { return control_; }
+  [[nodiscard]] inline std::span<std::byte> ring() noexcept { return ring_; }
+  [[nodiscard]] inline std::span<std::byte> debug_log() noexcept { return debug_log_; }
+  [[nodiscard]] inline std::span<std::byte> io_queue() noexcept { return io_queue_; }
+  [[nodiscard]] inline std::span<std::byte> arena() noexcept { return arena_; }
+
+  /// The memory that all of them lie in, for another process; without a descriptor where the layout
+  /// did not ask for it.
+  [[nodiscard]] inline memory_share share() const noexcept { return pages_.share(); }
 
   /// The same as lanes see them.
   [[nodiscard]] const device::launch& where() const noexcept { return where_; }
 
  private:
   kernel_buffers() noexcept = default;
-  [[nodiscard]] static inline std::span<std::byte> all_of(byte_buffer& buffer) noexcept {
-    return {buffer.data(), buffer.size()};
-  }
-  byte_buffer control_;
-  byte_buffer ring_;
-  byte_buffer debug_log_;
-  byte_buffer io_queue_;
-  byte_buffer arena_;
-  aligned_array<word> dfa_table_;
+  buffer_pages pages_;
+  std::span<std::byte> control_;
+  std::span<std::byte> ring_;
+  std::span<std::byte> debug_log_;
+  std::span<std::byte> io_queue_;
+  std::span<std::byte> arena_;
   device::launch where_;
 };
 

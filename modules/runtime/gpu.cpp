@@ -1,7 +1,7 @@
 module;
-#include <dlfcn.h>
 #include <megakernel/forms.h>
 #include <megakernel/gpu_component.h>
+#include <megakernel/gpu_loading.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,18 +37,37 @@ std::string program_directory() {
   return std::string(all.substr(0, all.rfind('/')));
 }
 
-/// Where to look for a file: directories with a slash behind, or nothing for the system's choice.
-std::vector<std::string> places() {
-  if (const char* const given = std::getenv("MEGAKERNEL_GPU_PATH");
-      given != nullptr && *given != '\0')
-    return {std::string(given) + "/"};
-  std::vector<std::string> all;
-  if (const std::string beside = program_directory(); !beside.empty()) {
-    all.push_back(beside + "/");
-    all.push_back(beside + "/../" MEGAKERNEL_LIBRARY_DIRECTORY "/");
-  }
+/// The directory that MEGAKERNEL_GPU_PATH names, with a slash behind, or nothing.
+std::string named_place() {
+  const char* const given = std::getenv("MEGAKERNEL_GPU_PATH");
+  return given == nullptr || *given == '\0' ? std::string() : std::string(given) + "/";
+}
+
+/// Where else to look: beside the program, and in `usual` from there.
+std::vector<std::string> places_of_program(std::string_view usual) {
+  const std::string beside = program_directory();
+  if (beside.empty()) return {};
+  return {beside + "/", beside + "/../" + std::string(usual) + "/"};
+}
+
+/// Where a component may be; an empty place is wherever the system looks.
+std::vector<std::string> places_of_components() {
+  if (const std::string named = named_place(); !named.empty()) return {named};
+  std::vector<std::string> all = places_of_program(MEGAKERNEL_LIBRARY_DIRECTORY);
   all.emplace_back();
   return all;
+}
+
+/// The program that drives a GPU in a process of its own; empty where there is none.
+std::string host_program() {
+  std::vector<std::string> all = places_of_program(MEGAKERNEL_PROGRAM_DIRECTORY);
+  if (const std::string named = named_place(); !named.empty()) all.insert(all.begin(), named);
+  all.emplace_back(MEGAKERNEL_INSTALLED_PROGRAMS "/");
+  for (const std::string& place : all) {
+    const std::string path = place + "megakernel_gpu_host";
+    if (::access(path.c_str(), X_OK) == 0) return path;
+  }
+  return {};
 }
 
 error failed(const gpu::reason& why) noexcept {
@@ -57,55 +76,28 @@ error failed(const gpu::reason& why) noexcept {
 
 }  // namespace
 
-std::expected<gpu_component, std::string> gpu_component::find(std::string_view name) {
-  std::string refusals;
-  const auto note = [&](const std::string& file, std::string_view why) {
-    refusals += refusals.empty() ? "" : "; ";
-    refusals += file;
-    refusals += ": ";
-    refusals += why;
-  };
-  bool missing = true;
+bool has_gpu_process() { return !host_program().empty(); }
+
+std::expected<gpu_component, std::string> gpu_component::find(std::string_view name,
+                                                              gpu_process where) {
+  std::vector<std::string> files;
   for (const std::string_view toolkit : {"cuda", "amd"}) {
-    const std::string file = "lib" + std::string(name) + "." + std::string(toolkit) + ".so";
-    for (const std::string& place : places()) {
-      const std::string path = place + file;
-      if (!place.empty() && ::access(path.c_str(), F_OK) != 0) continue;
-      void* const loaded = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-      if (loaded == nullptr) {
-        const char* const why = ::dlerror();
-        if (!place.empty()) {
-          note(file, why == nullptr ? "it cannot be loaded" : why);
-          missing = false;
-        }
-        continue;
-      }
-      missing = false;
-      const auto entry = reinterpret_cast<gpu::entry>(::dlsym(loaded, gpu::entry_point));
-      const gpu::interface* const calls =
-          entry == nullptr ? nullptr : entry(gpu::interface_version);
-      if (calls == nullptr) {
-        note(file, "it was built for another version of the library");
-        break;
-      }
-      gpu::card card{};
-      gpu::reason why{};
-      if (calls->look(calls->context, &card, &why) != gpu::answer::yes) {
-        note(file, why.sentence);
-        break;
-      }
-      gpu_component found;
-      found.calls_ = calls;
-      found.card_ = card.name;
-      found.wave_size_ = card.wave_size;
-      return found;
-    }
+    for (const std::string& place : places_of_components())
+      files.push_back(place + "lib" + std::string(name) + "." + std::string(toolkit) + ".so");
   }
-  if (missing)
-    return std::unexpected("There is no GPU component: neither lib" + std::string(name) +
-                           ".cuda.so nor .amd.so was found. Build with a GPU toolkit, or name its "
-                           "directory in MEGAKERNEL_GPU_PATH.");
-  return std::unexpected("There is no GPU to run on (" + refusals + ").");
+  if (where == gpu_process::own) {
+    const std::string host = host_program();
+    if (host.empty())
+      return std::unexpected(
+          "There is no megakernel_gpu_host, which drives a GPU in a process of its own. Install it "
+          "beside the program, or name its directory in MEGAKERNEL_GPU_PATH.");
+    const auto found = detail::find_remote_gpu(name, files, host);
+    if (!found) return std::unexpected(found.error());
+    return gpu_component(*found->calls, found->found);
+  }
+  const gpu::loaded found = gpu::load_component(name, files);
+  if (found.calls == nullptr) return std::unexpected(found.why_not);
+  return gpu_component(*found.calls, found.found);
 }
 
 result<std::uint32_t> recommended_lanes(std::uint32_t slots, std::uint32_t wave_size) noexcept {
@@ -127,22 +119,33 @@ result<std::unique_ptr<gpu_target>> gpu_target::make(const gpu::interface& calls
   return made;
 }
 
-gpu_target::~gpu_target() { end(); }
-
-void gpu_target::end() noexcept {
+void gpu_target::stop_threads() noexcept {
   keeping_.store(false, std::memory_order_relaxed);
   if (keeper_.joinable()) keeper_.join();
   if (carrier_.joinable()) carrier_.join();
+}
+
+bool gpu_target::end() noexcept {
+  if (calls_.own_process == 0) return running() == 0;
+  stop_threads();
+  if (kernel_ != nullptr) calls_.close(std::exchange(kernel_, nullptr));
+  return true;
+}
+
+gpu_target::~gpu_target() { bring_down(); }
+
+void gpu_target::bring_down() noexcept {
+  stop_threads();
   if (kernel_ == nullptr) return;
   if (running() != 0) calls_.leave(kernel_);
   const auto until = deadline::in(std::chrono::seconds(2));
   backoff wait;
   while (running() != 0) {
-    if (until.passed()) return;  // a handler that does not return still uses the memory
+    // A handler that does not return still uses the memory.
+    if (until.passed() && !end()) return;
     wait.pause();
   }
-  calls_.close(kernel_);
-  kernel_ = nullptr;
+  if (kernel_ != nullptr) calls_.close(std::exchange(kernel_, nullptr));
 }
 
 result<void> gpu_target::launch(const launch_site& site) noexcept {
@@ -156,7 +159,7 @@ result<void> gpu_target::launch(const launch_site& site) noexcept {
   if (!work) return std::unexpected(work.error());
   if (auto started = start(site); !started) return started;
   if (auto carried = start_carrier(std::move(*work), site.bell); !carried) {
-    end();
+    bring_down();
     return carried;
   }
   start_keeper();
@@ -165,13 +168,17 @@ result<void> gpu_target::launch(const launch_site& site) noexcept {
 
 result<void> gpu_target::start(const launch_site& site) noexcept {
   const device::launch& where = site.buffers.where();
+  const memory_share memory = site.buffers.share();
   gpu::request wanted{
       .where = where,
       .quantum = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options_.quantum.count())),
       .lanes = options_.lanes,
       .by_priority = options_.order == schedule::by_priority,
       .one_shot = options_.one_shot,
-      .ring_on_card = options_.ring == ring_memory::device};
+      .ring_on_card = options_.ring == ring_memory::device,
+      .memory = {.at = reinterpret_cast<unsigned char*>(memory.at),
+                 .bytes = memory.bytes,
+                 .descriptor = memory.descriptor}};
   std::uint32_t lanes = 0;
   gpu::reason why{};
   if (wanted.lanes == 0 && !options_.one_shot) {
@@ -191,6 +198,8 @@ result<void> gpu_target::start(const launch_site& site) noexcept {
     case gpu::answer::too_many_lanes:
       return std::unexpected(
           error{.code = error_code::device_lanes_refused, .found = wanted.lanes, .bound = lanes});
+    case gpu::answer::not_shared:
+      return std::unexpected(error{.code = error_code::memory_not_shared});
     case gpu::answer::no_gpu:
     case gpu::answer::failed:
     case gpu::answer::busy:
@@ -236,8 +245,10 @@ void gpu_target::carry(courier& work, doorbell& bell) noexcept {
   for (std::uint32_t quiet = 0; keeping_.load(std::memory_order_relaxed);) {
     gpu::reason why{};
     const auto count = static_cast<std::uint32_t>(found);
-    // What is refused, `check` says.
-    if (calls_.carry(kernel_, runs.data(), count, &room, &why) != gpu::answer::yes) return;
+    // What is refused, `check` says. Nothing is asked where nothing is on its way.
+    if ((count != 0 || room != gpu::most_runs) &&
+        calls_.carry(kernel_, runs.data(), count, &room, &why) != gpu::answer::yes)
+      return;
     found = work.find(std::span(runs).first(std::min(room, gpu::most_runs)));
     if (found != 0 || room != gpu::most_runs) {
       quiet = 0;

@@ -14,6 +14,7 @@ module;
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 export module megakernel.runtime:gpu;
 import megakernel.protocol;
 import megakernel.scaling;
@@ -35,9 +36,40 @@ using gpu::reason;
 using gpu::request;
 using gpu::run;
 using gpu::scan_request;
+using gpu::shared_memory;
 }  // namespace megakernel::gpu
 
+namespace megakernel::detail {
+
+/// A component that another process has loaded: the program `host` of this library, which is
+/// started for it. The interface is there for good. Or a sentence why there is none.
+struct remote_gpu {
+  const gpu::interface* calls;
+  gpu::card found;
+};
+std::expected<remote_gpu, std::string> find_remote_gpu(std::string_view name,
+                                                       const std::vector<std::string>& files,
+                                                       const std::string& host);
+
+}  // namespace megakernel::detail
+
 export namespace megakernel {
+
+/// Whose process drives a GPU.
+enum class gpu_process : std::uint8_t {
+  /// This one. A kernel that crashes takes all that the process has on the GPU along, and often the
+  /// GPU is given to it no more.
+  shared,
+  /// One of its own for each launch, a program that comes with the library. All that can be lost
+  /// is lost there: this process sees `device_failed`, also where the driver does not answer, and
+  /// a new launch gets a new process. The runtime's buffers are to be `shared`.
+  own,
+};
+
+/// Whether the program for a GPU in a process of its own is there. It is looked for in the
+/// directory that the environment variable MEGAKERNEL_GPU_PATH names, beside the program, in the
+/// directory for such programs beside the program's, and where the library was installed.
+[[nodiscard]] bool has_gpu_process();
 
 /// A shared object that knows a GPU, and the handlers it was compiled with. The library itself
 /// needs no GPU toolkit. A component that was loaded stays loaded.
@@ -46,9 +78,10 @@ class gpu_component {
   /// Loads `lib<name>.cuda.so` or `lib<name>.amd.so`, whichever finds a GPU: from the directory
   /// that the environment variable MEGAKERNEL_GPU_PATH names; without it from beside the program,
   /// from the library directory beside the program's, and from where the system looks. The error is
-  /// a sentence: what was tried, and why it was not that.
+  /// a sentence: what was tried, and why it was not that. In a process of its own it is loaded
+  /// there, and that process waits for the launch.
   [[nodiscard]] static std::expected<gpu_component, std::string> find(
-      std::string_view name = "megakernel_gpu");
+      std::string_view name = "megakernel_gpu", gpu_process where = gpu_process::shared);
 
   [[nodiscard]] const gpu::interface& calls() const noexcept { return *calls_; }
   [[nodiscard]] std::string_view card() const noexcept { return card_; }
@@ -56,10 +89,11 @@ class gpu_component {
   [[nodiscard]] std::uint32_t wave_size() const noexcept { return wave_size_; }
 
  private:
-  gpu_component() = default;
-  const gpu::interface* calls_ = nullptr;
+  gpu_component(const gpu::interface& calls, const gpu::card& found)
+      : calls_(&calls), card_(found.name), wave_size_(found.wave_size) {}
+  const gpu::interface* calls_;
   std::string card_;
-  std::uint32_t wave_size_ = 0;
+  std::uint32_t wave_size_;
 };
 
 /// Lanes that suit a GPU whose ring of `slots` is in this machine's memory, as `recommend` sizes
@@ -98,11 +132,12 @@ class gpu_target final : public kernel_target {
   /// The component's calls outlive the target. Error: `out_of_memory`.
   [[nodiscard]] static result<std::unique_ptr<gpu_target>> make(
       const gpu::interface& calls, const gpu_options& options) noexcept;
-  /// Ends the kernel, at most two seconds. One that does not end keeps what it works on.
+  /// Ends the kernel, at most two seconds. One that does not end keeps what it works on, unless it
+  /// is in a process of its own, which then ends.
   ~gpu_target() override;
 
-  /// Errors: also `device_lanes_refused`, `device_failed`. O(slots) with a ring in the device's
-  /// memory.
+  /// Errors: also `device_lanes_refused`, `device_failed`, `memory_not_shared`. O(slots) with a
+  /// ring in the device's memory.
   [[nodiscard]] result<void> launch(const launch_site& site) noexcept override;
   [[nodiscard]] bool flush(deadline until) noexcept override;
   [[nodiscard]] bool makes_digests() const noexcept override { return kernel_ != nullptr; }
@@ -111,6 +146,8 @@ class gpu_target final : public kernel_target {
   [[nodiscard]] result<std::size_t> digest(const digest_request& what, std::span<std::byte> into,
                                            deadline until) noexcept override;
   [[nodiscard]] std::uint32_t running() const noexcept override;
+  /// Ends a process of the GPU's own.
+  [[nodiscard]] bool end() noexcept override;
   /// Error: `device_failed`, with the number that the GPU's runtime has for it.
   [[nodiscard]] result<void> check() const noexcept override;
 
@@ -122,7 +159,8 @@ class gpu_target final : public kernel_target {
   void start_keeper() noexcept;
   [[nodiscard]] result<void> start_carrier(courier&& work, doorbell& bell) noexcept;
   void carry(courier& work, doorbell& bell) noexcept;
-  void end() noexcept;
+  void stop_threads() noexcept;
+  void bring_down() noexcept;
 
   const gpu::interface& calls_;
   gpu_options options_;

@@ -3,6 +3,7 @@
 export module megakernel.runtime;
 export import :deadline;  // until when a call may wait
 export import :kernel;    // the interpreter, and memory of this machine for it
+export import :pages;     // memory that other processes can share
 export import :buffers;   // what a launch's memory is made of
 export import :feed;      // work from many threads into one ring
 export import :target;    // where lanes run, as the runtime sees it

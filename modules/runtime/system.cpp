@@ -80,9 +80,9 @@ runtime::runtime(runtime&&) noexcept = default;
 runtime::~runtime() {
   if (state_ == nullptr) return;
   const auto stopped = stop(deadline::in(std::chrono::seconds(1)));
-  if (stopped) return;
-  // Lanes that are still inside a handler go on using the buffers, and find the bell there.
   state_->stop_serving();
+  if (stopped || state_->target == nullptr || state_->target->end()) return;
+  // Lanes that are still inside a handler go on using the buffers, and find the bell there.
   state_->target.reset();
   (void)state_.release();
 }

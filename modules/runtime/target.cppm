@@ -54,6 +54,10 @@ class kernel_target {
   /// Lanes that have not left.
   [[nodiscard]] virtual std::uint32_t running() const noexcept = 0;
 
+  /// Ends lanes that do not leave, where that can be done; whether none is left, so that nobody
+  /// uses the memory any more.
+  [[nodiscard]] virtual bool end() noexcept { return running() == 0; }
+
   /// Whether lanes could still report, where a device can be lost. Error: `device_failed`.
   [[nodiscard]] virtual result<void> check() const noexcept { return {}; }
 };

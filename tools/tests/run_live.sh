@@ -223,5 +223,32 @@ case_run_without_gpu() { # or without its component
   echo nonsense >"$work/libmegakernel_run_gpu.cuda.so"
   expect 1 'There is no GPU to run on \(libmegakernel_run_gpu.cuda.so: ' -- "${short[@]}" --target gpu
 }
+case_run_gpu_in_a_process_of_its_own() { # over a component whose lanes are threads
+  local fake
+  fake=$(dirname "$megakernel")/libfake_works.cuda.so
+  [ -e "$fake" ] || exit 77
+  cp "$fake" "$work/libmegakernel_run_gpu.cuda.so"
+  export MEGAKERNEL_GPU_PATH=$work
+  local gpu=("${run[@]}" --target gpu --workers 4 --mix nop,store,add)
+  local how
+  for how in '' --in-process; do
+    # shellcheck disable=SC2086
+    expect 0 -- "${gpu[@]}" --count 5000 --format json $how
+    check_json "$holds"
+  done
+  # The process is killed: that is found and said, and the program ends as it would.
+  "${gpu[@]}" --duration 4 --drain-timeout 1 --format json >"$work/out" 2>"$work/err" </dev/null &
+  local program=$! host= tries
+  for ((tries = 0; tries < 100; ++tries)); do
+    sleep 0.1
+    if [ -s "$work/out" ] && host=$(pgrep -P "$program"); then break; fi
+  done
+  [ -n "$host" ] || fail "there is no process of the GPU's own"
+  kill -KILL "$host"
+  local got=0
+  wait "$program" || got=$?
+  [ "$got" = 3 ] || fail "status $got instead of 3"
+  shown '"verdict":"dead"'
+}
 
 run_case

@@ -1,0 +1,456 @@
+// A GPU in a process of its own, over a component that needs no GPU (fake_component.cpp): whatever
+// becomes of that process, this one is told so in time, keeps nothing of it, and the next runtime
+// works.
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <rapidcheck.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <expected>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "fake_component.h"
+#include "support.h"
+
+#include "runtime_support.h"
+
+// Calls of the system that fail at the n-th time. The definitions are this program's own, which go
+// before those of the C library; the thread sanitizer wants to have them itself.
+namespace {
+
+struct failing_call {
+  std::atomic<int> calls = 0;
+  std::atomic<int> fail_at = -1;
+  [[nodiscard]] bool fails() { return calls++ == fail_at; }
+  void reset() { calls = 0, fail_at = -1; }
+};
+failing_call mapping;
+failing_call making_file;
+failing_call sizing_file;
+failing_call pairing;
+failing_call spawning;
+
+}  // namespace
+
+#if !defined(PROPS_THREAD_SANITIZED)
+extern "C" void* mmap(void* at, std::size_t size, int protection, int flags, int file, off_t from) {
+  if (mapping.fails()) {
+    errno = ENOMEM;
+    return MAP_FAILED;
+  }
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the system's numbers are addresses
+  return reinterpret_cast<void*>(::syscall(SYS_mmap, at, size, protection, flags, file, from));
+}
+extern "C" int memfd_create(const char* name, unsigned flags) noexcept {
+  if (making_file.fails()) {
+    errno = EPERM;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_memfd_create, name, flags));
+}
+extern "C" int ftruncate(int file, off_t size) noexcept {
+  if (sizing_file.fails()) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_ftruncate, file, size));
+}
+extern "C" int socketpair(int domain, int type, int protocol, int* ends) noexcept {
+  if (pairing.fails()) {
+    errno = EMFILE;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_socketpair, domain, type, protocol, ends));
+}
+extern "C" int posix_spawn(pid_t* child, const char* path,
+                           const posix_spawn_file_actions_t* actions,
+                           const posix_spawnattr_t* attributes, char* const* arguments,
+                           char* const* environment) {
+  if (spawning.fails()) return EAGAIN;
+  static const auto real =
+      reinterpret_cast<decltype(&::posix_spawn)>(::dlsym(RTLD_NEXT, "posix_spawn"));
+  return real(child, path, actions, attributes, arguments, environment);
+}
+#endif
+
+namespace {
+
+using namespace props;
+using namespace std::chrono_literals;
+using code = mk::error_code;
+
+constexpr std::uint32_t slots = 64;
+constexpr auto own = mk::gpu_process::own;
+
+std::ptrdiff_t open_files() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+}
+
+/// The state and the parent of a process; nothing where there is none.
+struct process_facts {
+  char state = 0;
+  pid_t parent = 0;
+};
+process_facts facts_of(const std::string& number) {
+  std::ifstream file("/proc/" + number + "/stat");
+  std::string all((std::istreambuf_iterator<char>(file)), {});
+  process_facts facts;
+  const std::size_t name_ends = all.rfind(')');
+  if (name_ends != std::string::npos)
+    std::sscanf(all.c_str() + name_ends + 1, " %c %d", &facts.state, &facts.parent);
+  return facts;
+}
+
+std::vector<pid_t> children() {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string number = entry.path().filename();
+    if (number.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (facts_of(number).parent == ::getpid()) found.push_back(std::stoi(number));
+  }
+  return found;
+}
+pid_t only_child() {
+  const auto all = children();
+  require(all.size() == 1, std::to_string(all.size()) + " processes");
+  return all[0];
+}
+
+/// Leaves no process and no descriptor.
+class untouched {
+ public:
+  void check() const {
+    require(children().empty(), "a process is left");
+    require(open_files() == files_, "a descriptor is left");
+  }
+
+ private:
+  std::ptrdiff_t files_ = open_files();
+};
+
+mk::gpu_component fake_gpu(const char* name = "fake_works") {
+  auto found = mk::gpu_component::find(name, own);
+  if (!found) require(false, found.error());
+  return *found;
+}
+std::string refusal_of(const char* name) {
+  const auto found = mk::gpu_component::find(name, own);
+  require(!found, "it was found");
+  return found.error();
+}
+bool says(const std::string& sentence, std::string_view part) {
+  return sentence.find(part) != std::string::npos;
+}
+
+mk::runtime some_runtime(mk::schedule order = mk::schedule::ring_order) {
+  static constexpr std::array<mk::word, 256> table{};
+  return value_of(mk::runtime::make(
+      {.layout = {.slots = slots, .arena_bytes = 100, .dfa_table = table, .shared = true},
+       .order = order}));
+}
+std::unique_ptr<mk::kernel_target> target(const mk::gpu_options& options = {.lanes = 3}) {
+  return value_of(mk::gpu_target::make(fake_gpu().calls(), options));
+}
+
+void publish(mk::runtime& kernel, fake::asked what, std::uint32_t index = 0,
+             std::uint32_t value = 0) {
+  const std::array<mk::word, 3> arguments{what, index, value};
+  value_of(
+      kernel.feed().publish({.op = mk::opcode{fake::mischief}, .arguments = arguments}, soon()));
+}
+
+/// Launches, has everything run, and stops.
+void works(mk::runtime& kernel, const mk::gpu_options& options = {.lanes = 3},
+           std::uint32_t count = 1000) {
+  value_of(kernel.launch(target(options), soon()));
+  for (std::uint32_t i = 0; i < count; ++i) publish(kernel, fake::add, i % 7, i);
+  const mk::account drained = value_of(kernel.drain(soon()));
+  require(drained.done == count && drained.faults == 0 && drained.owed == 0, "not all was run");
+  std::array<std::uint32_t, 7> sums{};
+  for (std::uint32_t i = 0; i < count; ++i) sums[i % 7] += i;
+  for (std::uint32_t i = 0; i < sums.size(); ++i)
+    require(control(kernel, mk::abi::observable_word + i) == sums[i], "not what was published");
+  const mk::account stopped = value_of(kernel.stop(soon()));
+  require(stopped.running == 0 && stopped.done == count, "not all has left");
+}
+void works() {
+  auto kernel = some_runtime();
+  works(kernel);
+}
+
+bool whole() {
+  return once("a kernel in another process runs less, or is left behind", [] {
+    const untouched before;
+    for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
+      auto kernel = some_runtime(order);
+      works(kernel, {.lanes = 4, .order = order});
+    }
+    before.check();
+  });
+}
+
+bool carried_and_counted() {
+  return once("what is published is not brought to the device, or its digest does not come", [] {
+    const untouched before;
+    {
+      auto kernel = some_runtime();
+      value_of(kernel.launch(target({.lanes = 2, .ring = mk::ring_memory::device}), soon()));
+      for (std::uint32_t i = 0; i < 1000; ++i) publish(kernel, fake::add, i % 7, i);
+      require(value_of(kernel.drain(soon())).done == 1000, "not all was run");
+      // Its lanes do not wait for that, so that the work may be done and gone before.
+      const auto carried = control(kernel, mk::abi::observable_word + fake::carried_word).load();
+      require(carried != 0 && carried <= 1000, std::to_string(carried) + " slots were brought");
+      mk::live_digest figures;
+      for (int turn = 0; turn < 2; ++turn) {
+        value_of(kernel.digest(figures));
+        require(figures.by_device(), "it did not come from the device");
+        require(figures.summary().occupancy().done == slots, "it is of another ring");
+      }
+      // What the device has no answer to is answered here.
+      value_of(kernel.digest(figures, {}, {.depth = 2, .width = 8}));
+      require(!figures.by_device() && figures.sketches().total_slots() == slots);
+      ::kill(only_child(), SIGKILL);
+      const auto lost = kernel.digest(figures);
+      require(!lost && lost.error().code == code::device_failed, "a dead process gives digests");
+      require(figures.summary().occupancy().total_slots() == 0, "and leaves some");
+    }
+    before.check();
+  });
+}
+
+bool finding() {
+  return once("a component that cannot be had is not named, or leaves its process", [] {
+    const untouched before;
+    require(says(refusal_of("fake_old"), "another version"));
+    require(says(refusal_of("fake_absent"), "the fake is not to be seen"));
+    require(says(refusal_of("fake_crashing"), "ended by signal"));
+    require(says(refusal_of("fake_nowhere"), "There is no GPU component"));
+    before.check();
+    const auto found = fake_gpu();
+    require(found.card() == "a fake" && found.wave_size() == fake::wave_size);
+    require(&fake_gpu().calls() == &found.calls(), "found twice, it is two");
+    // The process that waits is looked after, and replaced where it has gone.
+    const pid_t waiting = only_child();
+    require(fake_gpu().wave_size() == fake::wave_size && only_child() == waiting);
+    ::kill(waiting, SIGKILL);
+    require(comes_true([&] { return facts_of(std::to_string(waiting)).state == 'Z'; }));
+    works();
+    before.check();
+  });
+}
+
+/// After `lose` has been done to a kernel that runs, all that is asked is answered so, in time.
+template <class Lose>
+void is_lost(Lose lose, std::uint64_t number, std::chrono::seconds longest = 4s) {
+  const untouched before;
+  {
+    auto kernel = some_runtime();
+    value_of(kernel.launch(target(), soon()));
+    for (std::uint32_t i = 0; i < 30; ++i) publish(kernel, fake::add);
+    // Of a tenant that has no mask: it will be owed for ever.
+    value_of(kernel.feed().publish({.tenant = 40}));
+    const auto start = std::chrono::steady_clock::now();
+    lose(kernel);
+    const mk::error wanted{.code = code::device_failed, .found = number};
+    mk::result<mk::account> drained;
+    require(comes_true([&] {
+      const auto seen = kernel.look();
+      require(seen || seen.error() == wanted, "a look fails for another reason");
+      return !(drained = kernel.drain(mk::deadline::immediate())) &&
+             drained.error().code != code::deadline_passed;
+    }));
+    require(drained.error() == wanted, drained.error().message().text());
+    const auto once_more = std::chrono::steady_clock::now();
+    require(once_more - start < longest, "that took too long");
+    require(refused(kernel.drain(soon()), wanted), "it is not said again");
+    require(value_of(kernel.stop(soon())).running == 0);
+    require(std::chrono::steady_clock::now() - once_more < 1s, "the lost one is asked again");
+    require(children().empty(), "its process is left");
+  }
+  before.check();
+  works();
+  before.check();
+}
+
+bool losing() {
+  return once("a device that is lost takes the program along, or is not replaced", [] {
+    is_lost([](auto&) { ::kill(only_child(), SIGKILL); }, 0);
+    is_lost([](auto& kernel) { publish(kernel, fake::crash); }, 0);
+    is_lost([](auto& kernel) { publish(kernel, fake::lose); }, fake::lost_number);
+    is_lost([](auto&) { ::kill(only_child(), SIGSTOP); }, 0, 12s);
+    is_lost([](auto& kernel) { publish(kernel, fake::hang_driver); }, 0, 12s);
+  });
+}
+
+bool not_returning() {
+  return once("a handler that does not return keeps its process", [] {
+    const untouched before;
+    {
+      auto kernel = some_runtime();
+      value_of(kernel.launch(target(), soon()));
+      publish(kernel, fake::never_return);
+      require(comes_true(
+          [&] { return status(kernel.buffers(), 0) == mk::word(mk::slot_status::claimed); }));
+      require(!kernel.stop(mk::deadline::in(100ms)), "it has left");
+    }
+    before.check();
+    works();
+  });
+}
+
+bool refusing() {
+  return once("a launch that is refused leaves its process, or the runtime unusable", [] {
+    const untouched before;
+    auto unshared = value_of(mk::runtime::make({.layout = {.slots = slots}}));
+    require(refused(unshared.launch(target(), soon()), mk::error{.code = code::memory_not_shared}));
+    {
+      auto kernel = some_runtime();
+      require(refused(
+          kernel.launch(target({.lanes = 100}), soon()),
+          mk::error{.code = code::device_lanes_refused, .found = 100, .bound = fake::most_lanes}));
+      works(kernel);
+    }
+    before.check();
+    // Two at once have a process each; the one's end is not the other's.
+    auto one = some_runtime();
+    value_of(one.launch(target(), soon()));
+    const pid_t first = only_child();
+    auto other = some_runtime();
+    value_of(other.launch(target(), soon()));
+    require(children().size() == 2);
+    ::kill(first, SIGKILL);
+    publish(other, fake::add, 3, 5);
+    require(value_of(other.drain(soon())).done == 1);
+    value_of(other.stop(soon()));
+  });
+}
+
+bool system_failures() {
+  return once("a call of the system that fails is no value, or leaks", [] {
+    const untouched before;
+    const mk::buffer_layout shared{.slots = slots, .shared = true};
+    const auto fails = [&](failing_call& call, int at, mk::error wanted) {
+      call.reset();
+      call.fail_at = at;
+      const auto made = mk::kernel_buffers::make(shared);
+      call.reset();
+      require(refused(made, wanted), made ? "made" : made.error().message().text());
+      before.check();
+      value_of(mk::kernel_buffers::make(shared));
+    };
+    fails(making_file, 0, {.code = code::memory_not_shared, .found = EPERM});
+    fails(sizing_file, 0, {.code = code::memory_not_shared, .found = ENOSPC});
+    // The address space, then the control buffer, the ring, the debug log and the IO queue.
+    for (int at = 0; at < 5; ++at) {
+      mapping.reset();
+      mapping.fail_at = at;
+      const auto made = mk::kernel_buffers::make(shared);
+      mapping.reset();
+      require(!made && made.error().code == code::out_of_memory, "no memory, and none is missed");
+      before.check();
+    }
+    const auto huge = mk::kernel_buffers::make({.slots = 1, .arena_bytes = ~std::uint64_t{0}});
+    require(refused(
+        huge, mk::error{.code = code::out_of_memory, .found = ~std::uint64_t{0}, .bound = 1}));
+    for (const auto& [call, number] : {std::pair(&pairing, EMFILE), std::pair(&spawning, EAGAIN)}) {
+      call->reset();
+      call->fail_at = 0;
+      const std::string why = refusal_of("fake_works");
+      call->reset();
+      require(says(why, "error number is " + std::to_string(number)), why);
+      before.check();
+    }
+    works();
+    before.check();
+  });
+}
+
+bool no_program() {
+  return once("a program that is missing is not missed", [] {
+    const untouched before;
+    const std::string path = std::getenv("MEGAKERNEL_GPU_PATH");
+    require(mk::has_gpu_process());
+    ::setenv("MEGAKERNEL_GPU_PATH", "/nowhere", 1);
+    const bool there = mk::has_gpu_process();
+    const std::string why = refusal_of("fake_works");
+    ::setenv("MEGAKERNEL_GPU_PATH", path.c_str(), 1);
+    require(!there && says(why, "megakernel_gpu_host"), why);
+    before.check();
+  });
+}
+
+/// The program's other half: launches, says which process has the kernel, and is killed.
+int orphan() {
+  auto kernel = some_runtime();
+  if (!kernel.launch(target(), soon())) return 1;
+  std::printf("%d\n", children()[0]);
+  std::fflush(stdout);
+  std::abort();
+}
+
+bool orphans() {
+  return once("the GPU's process outlives the program", [] {
+    std::array<int, 2> ends{};
+    require(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    std::string self = "/proc/self/exe";
+    std::string word = "orphan";
+    std::array<char*, 3> arguments{self.data(), word.data(), nullptr};
+    pid_t program = 0;
+    require(::posix_spawn(&program, self.c_str(), &actions, nullptr, arguments.data(), ::environ) ==
+            0);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::close(ends[1]);
+    std::array<char, 32> text{};
+    const ssize_t size = ::read(ends[0], text.data(), text.size() - 1);
+    ::close(ends[0]);
+    int status = 0;
+    ::waitpid(program, &status, 0);
+    require(size > 1 && !WIFEXITED(status), "it did not come so far");
+    const std::string number = std::to_string(std::atoi(text.data()));
+    require(comes_true([&] {
+      const char state = facts_of(number).state;
+      return state == 0 || state == 'Z';
+    }));
+  });
+}
+
+}  // namespace
+
+int main(int count, char**) {
+  if (count > 1) return orphan();
+  bool ok = whole();
+  ok &= carried_and_counted();
+  ok &= finding();
+  ok &= refusing();
+  ok &= not_returning();
+  ok &= losing();
+  if (!thread_sanitized) ok &= system_failures();
+  ok &= no_program();
+  ok &= orphans();
+  return ok ? 0 : 1;
+}
