@@ -111,7 +111,8 @@ void without_memory(const fuzz::words& digest, unsigned nth) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::input in(data, size);
   const std::uint8_t what_else = in.byte();
-  const std::size_t offset = in.below(4);
+  const std::uint8_t how = in.byte();
+  const std::size_t offset = how % 4;
   mk::ring_digest decoded;
   if (what_else == 255) {
     const fuzz::bytes rest = in.rest();
@@ -161,6 +162,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       decoded, digest, static_cast<std::size_t>(std::max<std::ptrdiff_t>(length, 0)), offset);
   if (!changes.empty()) return 0;
   fuzz::check(accepted, "the digest of a ring is one");
+  if (how == 255) {
+    const fuzz::block all(fuzz::bytes(reinterpret_cast<const std::uint8_t*>(digest.data()),
+                                      digest.size() * sizeof(std::uint32_t)));
+    mk::ring_digest other;
+    fuzz::refused_as(other.decode(fuzz::block(639).view(), all.view()), "control_too_short");
+    fuzz::check(is_empty(other), "half a control buffer leaves nothing behind");
+  }
   fuzz::block bytes(ring.size() * 4);
   for (std::size_t i = 0; i < bytes.plain().size(); ++i)
     bytes[i] = static_cast<std::uint8_t>(ring[i / 4] >> 8 * (i % 4));

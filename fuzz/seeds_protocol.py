@@ -256,8 +256,9 @@ def digest(seeds):
     set_to, add, subtract = range(3)
     sketches, windows = 112, 112 + 4 * 2 * 2 * 3
 
-    def form(changes=(), what=0, length=b"", slots=ring, depth=2, width=3, room=255, ops=(9, 40)):
-        return (bytes([what, 1, depth, width]) + counted(*ops) + bytes([room, len(changes)]) +
+    def form(changes=(), what=0, length=b"", slots=ring, depth=2, width=3, room=255, ops=(9, 40),
+             how=1):
+        return (bytes([what, how, depth, width]) + counted(*ops) + bytes([room, len(changes)]) +
                 b"".join(struct.pack("<HB", at, how) + number(value)
                          for at, how, value in changes) + length + slots)
 
@@ -266,6 +267,8 @@ def digest(seeds):
             ("ring", "a ring with windows and sketches", form()),
             ("figures", "occupancy alone", form(depth=0, width=0, ops=())),
             ("again", "storage of another digest", form(what=2)),
+            ("control", "half a control buffer beside it", form(how=255)),
+            ("columns", "columns without rows", form([(3, set_to, 0)])),
             ("cramped", "room for one window", form(room=1)),
             ("without-windows", "room for none", form(room=0)),
             ("nothing", "an empty ring", form(slots=b"")),

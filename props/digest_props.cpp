@@ -67,6 +67,17 @@ trial any_trial(std::uint32_t most_slots) {
   return made;
 }
 
+/// For what draws nothing.
+template <class Law>
+bool once(const char* hazard, Law law) {
+  bool tried = false;
+  return rc::check(hazard, [&] {
+    if (tried) return;
+    tried = true;
+    law();
+  });
+}
+
 bool is_empty(const mk::ring_digest& digest) {
   return digest.summary() == mk::ring_summary() && digest.census() == mk::slot_census() &&
          digest.request() == mk::digest_request{} && digest.unlisted_window_slots() == 0 &&
@@ -247,8 +258,49 @@ bool moved_slots() {
   });
 }
 
+/// Each law by itself: every word of one digest, up and down, to nothing and to the most, alone and
+/// with each of the counts.
+bool every_word() {
+  return once("every word of a digest is looked at", [] {
+    words ring;
+    for (const std::array<std::uint32_t, 6>& slot :
+         std::vector<std::array<std::uint32_t, 6>>{{1, 9, 3, 0, 7, 0},
+                                                   {2, 9, 3, 0, 7, 1},
+                                                   {3, 9, 4, 0, 7, 0},
+                                                   {7, 9, 3, 0, 8, 2},
+                                                   {0, 9, 3, 0, 8, 0},
+                                                   {6, 40, 50, 0, 7, 0},
+                                                   {99, 1, 2, 0, 0, 0}}) {
+      ring.insert(ring.end(), slot.begin(), slot.end());
+      ring.resize(ring.size() + 10);
+    }
+    const words whole =
+        plain::make_digest(ring.data(), 7, {.depth = 2, .width = 3, .opcodes = {9, 40}});
+    const std::array<std::size_t, 4> counts{6, 9, 49, whole.size() - 4};
+    for (std::size_t at = 0; at < whole.size(); ++at) {
+      for (const std::uint32_t value : {whole[at] + 1, whole[at] - 1, 0u, ~0u}) {
+        words changed = whole;
+        changed[at] = value;
+        expect_as_judged(changed, changed.size() * 4);
+        for (const std::size_t count : counts) {
+          if (count == at) continue;
+          for (const std::uint32_t step : {1u, ~0u}) {
+            words both = changed;
+            both[count] += step;
+            expect_as_judged(both, both.size() * 4);
+          }
+        }
+        // A row whose sum passes 64 bits.
+        words large = changed;
+        large[113] = ~0u;
+        expect_as_judged(large, large.size() * 4);
+      }
+    }
+  });
+}
+
 bool every_length() {
-  return rc::check("a digest has one length", [] {
+  return once("a digest has one length", [] {
     const trial of = any_trial(8);
     const words digest = of.digest();
     words padded = digest;
@@ -260,7 +312,7 @@ bool every_length() {
 
 /// The bounds of what a digest can be, which no small ring comes near.
 bool largest() {
-  return rc::check("the largest digest is one, and nothing larger", [] {
+  return once("the largest digest is one, and nothing larger", [] {
     words digest = plain::make_digest(nullptr, 0, {.depth = 128, .width = 128});
     expect_as_judged(digest, digest.size() * 4);
     RC_ASSERT(plain::wrong_with_digest(digest, digest.size() * 4) == std::string_view());
@@ -294,6 +346,7 @@ int main() {
   ok &= windows_without_room();
   ok &= changed_words();
   ok &= moved_slots();
+  ok &= every_word();
   ok &= every_length();
   ok &= largest();
   return ok ? 0 : 1;

@@ -96,13 +96,13 @@ class ring_scanner {
     // way of the waves that look for work there.
     const uint64_t most = where == ring_in::host_memory ? blocks_of_bus : resident_[windows];
     const auto blocks = static_cast<uint32_t>(std::min(useful, std::max<uint64_t>(most, 1)));
-    digest_request wanted = what;
+    wanted_ = what;
     word* to = on_device_;
-    void* clear[] = {&memory_, &wanted};
-    void* scan[] = {&ring, &slots, &memory_, &wanted};
-    void* finish[] = {&memory_, &wanted};
+    void* clear[] = {&memory_, &wanted_};
+    void* scan[] = {&ring, &slots, &memory_, &wanted_};
+    void* finish[] = {&memory_, &wanted_};
     void* rank[] = {&memory_};
-    void* write[] = {&memory_, &slots, &wanted, &to};
+    void* write[] = {&memory_, &slots, &wanted_, &to};
     const struct {
       const void* kernel;
       uint32_t blocks, lanes;
@@ -142,9 +142,8 @@ class ring_scanner {
   [[nodiscard]] const word* digest() const { return static_cast<const word*>(host_); }
   /// Its length, which is never more than there is memory.
   [[nodiscard]] word digest_words() const {
-    namespace d = abi::digest;
-    const word* const all = digest();
-    return d::words(all[d::depth_word], all[d::width_word], all[d::windows_word]);
+    const word windows = std::min(digest()[abi::digest::windows_word], memory_.places);
+    return abi::digest::words(wanted_.depth, wanted_.width, windows);
   }
   [[nodiscard]] hipStream_t stream() const { return stream_; }
 
@@ -159,6 +158,7 @@ class ring_scanner {
   }
 
   scan_memory memory_{};
+  digest_request wanted_{};  // of the last scan
   void* card_ = nullptr;
   void* host_ = nullptr;
   word* on_device_ = nullptr;
