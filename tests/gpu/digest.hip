@@ -2,7 +2,8 @@
 // processor: random rings, hostile ones included, in the device's memory and in the host's; more
 // windows than there is room for; and through the component, of a kernel that runs meanwhile.
 //
-// `--small` is for sanitizers.
+// `--small` is for sanitizers: rings at rest only, since under them kernels run one after the
+// other, and a scan beside a kernel that stays would wait for ever.
 //
 // Exit status: 0 all right, 1 something is not, 77 no GPU.
 #include <megakernel/gpu_component_main.h>
@@ -313,7 +314,7 @@ class running_kernel {
 };
 
 /// Digests while the kernel works are consistent; of slots that nobody may run they are exact.
-void test_running(bool small, card::watchdog& dog) {
+void test_running(card::watchdog& dog) {
   dog.begin("digests of a ring that is worked on");
   constexpr word slots = 5000;
   constexpr digest_request what{3, 100, 2, {9, 1000}};
@@ -330,7 +331,7 @@ void test_running(bool small, card::watchdog& dog) {
                      dice.below(2));
     }
   });
-  const word looks = small ? 20 : 2000;
+  constexpr word looks = 2000;
   double slowest = 0;
   for (word look = 0; look < looks; ++look) {
     const auto start = card::clock::now();
@@ -393,8 +394,10 @@ int main(int argc, char** argv) {
   card::watchdog dog(std::chrono::seconds(small ? 300 : 60));
   const card::stream stream;
   test_rings(stream, small, dog);
-  test_running(small, dog);
-  test_full(dog);
+  if (!small) {
+    test_running(dog);
+    test_full(dog);
+  }
   std::printf("%s: %s\n", gpu.name.c_str(),
               wrong == 0 ? "the digests are right" : "the digests are not right, see above");
   return wrong == 0 ? 0 : card::failed;
