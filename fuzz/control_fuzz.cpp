@@ -2,6 +2,7 @@
 // and the writer of the partition table agree with words read plainly.
 #include "fuzz.h"
 #include "plain_decoder.h"
+#include "refusal.h"
 
 #include "megakernel_import.h"
 
@@ -9,15 +10,20 @@ namespace mk = megakernel;
 
 namespace {
 
-std::string_view wrong_with(std::size_t size) {
-  if (size < 640) return "control_too_short";
-  return size % 4 != 0 ? "control_misaligned" : "";
+fuzz::refusal wrong_with(std::size_t size) {
+  if (size < 640) return {"control_too_short", 0, size, 640};
+  if (size % 4 != 0) return {"control_misaligned", 0, size, 4};
+  return {};
 }
 
-/// Why words [first, first + count) cannot be read; empty where they can.
-std::string_view missing(std::size_t size, std::uint64_t first, std::uint64_t count) {
-  if (size % 4 != 0) return "control_misaligned";
-  return first + count > size / 4 ? "control_missing_word" : "";
+/// Why words [first, first + count) cannot be read.
+fuzz::refusal missing(std::size_t size, std::uint64_t first, std::uint64_t count) {
+  const std::uint64_t words = size / 4;
+  if (size % 4 != 0) return {"control_misaligned", 0, size, 4};
+  // The first word that is not there.
+  if (first + count > words)
+    return {"control_missing_word", first > words ? first : words, 0, words};
+  return {};
 }
 
 void check_snapshot(const fuzz::block& control) {
@@ -89,8 +95,8 @@ void check_readers(const fuzz::block& control) {
   for (const std::uint32_t index : {0u, 1u, last - 1, last, named, 0xFFFF'FF5Fu, 0xFFFF'FF60u}) {
     const std::uint64_t at = std::uint64_t{160} + index;
     const auto got = mk::read_observable(from, index);
-    const bool too_far = index > 0xFFFF'FFFFu - 160;
-    if (!fuzz::refused_as(got, too_far ? "observable_index_overflow" : missing(size, at, 1)))
+    const fuzz::refusal too_far{"observable_index_overflow", 0, index, 0xFFFF'FF5Fu};
+    if (!fuzz::refused_as(got, index > 0xFFFF'FF5Fu ? too_far : missing(size, at, 1)))
       fuzz::check(*got == word(at), "observable words start at word 160");
     fuzz::check(mk::salvage_observable(from, index) == (at < size / 4 ? word(at) : 0),
                 "an observable word that is not there is zero");
@@ -103,9 +109,12 @@ void check_partitions(const fuzz::block& control) {
   fuzz::block expected(control.plain());
   const std::uint32_t slots = size >= 8 ? fuzz::word_at(control.plain(), 1) : 7;
   const auto got = mk::write_priority_offsets(written.writable(), slots);
-  if (!fuzz::refused_as(got, size % 4 != 0          ? "control_misaligned"
-                             : size < (129 + 6) * 4 ? "control_too_short"
-                                                    : "")) {
+  fuzz::refusal wrong;
+  if (size % 4 != 0)
+    wrong = {"control_misaligned", 0, size, 4};
+  else if (size < (129 + 6) * 4)
+    wrong = {"control_too_short", 0, size, (129 + 6) * 4};
+  if (!fuzz::refused_as(got, wrong)) {
     std::uint32_t first = 0;
     for (std::size_t p = 0; p < 6; ++p) {
       for (std::size_t b = 0; b < 4; ++b)
@@ -114,6 +123,65 @@ void check_partitions(const fuzz::block& control) {
     }
   }
   fuzz::check(written == expected, "six words are written, or none");
+}
+
+/// Every way from slot to slot of a ring of two comes to the same ones.
+void check_steps(const mk::ring_view& view) {
+  const auto first = view.begin();
+  const auto last = view.end();
+  fuzz::check(last - first == 2 && first - last == -2 && last - (first + 1) == 1 &&
+                  (last - 1) - (first + 1) == 0 && first + 2 == last && 2 + first == last &&
+                  last - 2 == first && first < last && !(last < first) && first[1] == view[1],
+              "steps are as long as they say");
+}
+
+/// What is refused leaves nothing of an earlier ring behind.
+void check_stale(const fuzz::block& control, std::span<const std::byte> ring) {
+  static const fuzz::block whole(640);
+  static const std::array<std::byte, 128> some = [] {
+    std::array<std::byte, 128> slots{};
+    slots[0] = slots[64] = std::byte{1};
+    return slots;
+  }();
+  mk::ring_telemetry telemetry;
+  mk::ring_summary summary;
+  fuzz::check(telemetry.decode(whole.view(), some).has_value() &&
+                  summary.decode(whole.view(), some).has_value() &&
+                  telemetry.occupancy().published == 2,
+              "a ring decodes");
+  if (telemetry.decode(control.view(), ring)) return;
+  (void)summary.decode(control.view(), ring);
+  fuzz::check(telemetry.slots().empty() && telemetry.occupancy() == mk::ring_occupancy() &&
+                  telemetry.control() == mk::control_snapshot() &&
+                  summary.occupancy() == mk::ring_occupancy() &&
+                  summary.control() == mk::control_snapshot(),
+              "what is refused leaves nothing behind");
+}
+
+/// A ring that goes with the control buffer, of any length; it is not looked at.
+void check_pair(const fuzz::block& control) {
+  static const std::array<std::byte, 200> zeros{};
+  const auto ring = [&](std::size_t size) { return std::span(zeros).first(size); };
+  for (const std::size_t size : {0u, 63u, 64u, 65u, 66u, 127u, 128u}) {
+    const auto got = mk::ring_view::over(control.view(), ring(size));
+    fuzz::refusal wrong = wrong_with(control.plain().size());
+    if (wrong.code.empty() && size % 64 != 0) wrong = {"ring_partial_slot", 0, size, 64};
+    if (!fuzz::refused_as(got, wrong))
+      fuzz::check(got->size() == size / 64 && got->bytes().data() == zeros.data() &&
+                      got->bytes().size() == size,
+                  "a view is of the whole ring");
+    if (got && got->size() == 2) check_steps(*got);
+    check_stale(control, ring(size));
+  }
+  // Before it is touched.
+  const std::span endless(zeros.data(), std::size_t{64} << 32);
+  fuzz::refusal wrong = wrong_with(control.plain().size());
+  if (wrong.code.empty()) wrong = {"ring_too_large", 0, std::uint64_t{1} << 32, 0xFFFF'FFFFu};
+  fuzz::refused_as(mk::ring_view::over(control.view(), endless), wrong);
+  const std::span longest(zeros.data(), (std::size_t{64} << 32) - 64);
+  if (wrong.code == "ring_too_large")
+    fuzz::check(mk::ring_view::over(control.view(), longest).value().size() == 0xFFFF'FFFFu,
+                "the longest ring has a number for each slot");
 }
 
 }  // namespace
@@ -127,6 +195,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
               "bytes may have any alignment");
   check_readers(askew);
   check_partitions(askew);
+  check_pair(askew);
   return 0;
 }
 

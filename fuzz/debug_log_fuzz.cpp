@@ -1,6 +1,7 @@
 // The debug log (SPEC 2.5): an input is the log. The strict reader refuses what it should and reads
 // what the words say; the salvaging one takes what is whole and counts what is not.
 #include "fuzz.h"
+#include "refusal.h"
 
 #include "megakernel_import.h"
 
@@ -8,12 +9,14 @@ namespace mk = megakernel;
 
 namespace {
 
-std::string_view wrong_with(fuzz::bytes log) {
-  if (log.size() % 4 != 0) return "debug_log_misaligned";
-  if (log.empty()) return "debug_log_too_short";
+fuzz::refusal wrong_with(fuzz::bytes log) {
+  if (log.size() % 4 != 0) return {"debug_log_misaligned", 0, log.size(), 4};
+  if (log.empty()) return {"debug_log_too_short", 0, 0, 4};
   const std::uint32_t cursor = fuzz::word_at(log, 0);
-  if (cursor > log.size() / 4 - 1) return "debug_log_cursor_out_of_range";
-  return cursor % 4 != 0 ? "debug_log_cursor_partial_record" : "";
+  const std::uint64_t capacity = log.size() / 4 - 1;
+  if (cursor > capacity) return {"debug_log_cursor_out_of_range", 0, cursor, capacity};
+  if (cursor % 4 != 0) return {"debug_log_cursor_partial_record", 0, cursor, 4};
+  return {};
 }
 
 void check_records(const mk::debug_log& got, fuzz::bytes log, std::uint64_t count) {

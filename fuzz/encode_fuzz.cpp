@@ -7,6 +7,7 @@
 #include "failing_heap.h"
 #include "fuzz.h"
 #include "plain_decoder.h"
+#include "refusal.h"
 #include "ring_model.h"
 
 #include "megakernel_import.h"
@@ -20,15 +21,24 @@ namespace {
 
 constexpr std::uint32_t most = 1'048'576;
 
-/// What a buffer is to be: a refusal, or words.
+/// What a buffer is to be: a refusal, or words. The largest ones are only asked for: there is no
+/// memory for them.
 struct wanted {
-  std::string_view refusal;
+  fuzz::refusal refusal;
+  std::uint64_t bytes = 0;
   fuzz::words words;
 };
 
+/// Words as long as that, or too many of something.
+wanted zeros(std::uint64_t words, std::string_view too_many, std::uint64_t count,
+             std::uint64_t bound) {
+  if (count > bound) return {{too_many, 0, count, bound}, 0, {}};
+  return {{}, 4 * words, fuzz::words(count == most ? 0 : words)};
+}
+
 void check_made(const mk::result<mk::byte_buffer>& got, const wanted& w) {
   if (fuzz::short_memory::ran_out()) {
-    fuzz::refused_as(got, "out_of_memory");
+    fuzz::refused_as(got, fuzz::refusal{"out_of_memory", 0, w.bytes, 1});
     return;
   }
   if (fuzz::refused_as(got, w.refusal)) return;
@@ -43,9 +53,10 @@ void control(fuzz::input& in, std::uint32_t count) {
       .shutdown = in.flag(), .tenants = in.number(), .observable_words = count};
   wanted w;
   if (count > most) {
-    w.refusal = "observable_slots_too_large";
+    w.refusal = {"observable_slots_too_large", 0, count, most};
   } else {
-    w.words.resize(160 + count);
+    w.bytes = 4 * (std::uint64_t{160} + count);
+    w.words.resize(160 + (count == most ? 0 : count));
     w.words[0] = layout.shutdown;
     w.words[2] = 3;
     for (std::uint32_t t = 0; t < layout.tenants && t < 29; ++t) w.words[3 + t] = 0xFFFF'FFFF;
@@ -61,12 +72,13 @@ void work_items(fuzz::input& in, std::uint32_t count) {
   model::ring expected(std::min(count, 300u));
   wanted w;
   if (items.items.size() > count) {
-    w.refusal = "work_items_exceed_slot_count";
+    w.refusal = {"work_items_exceed_slot_count", 0, items.items.size(), count};
   } else if (const auto out = expected(items); out.refused) {
-    w.refusal = out.refused->code;
+    w.refusal = {out.refused->code, out.refused->index, out.refused->found, out.refused->bound};
   } else if (count > most) {
-    w.refusal = "slot_count_too_large";
+    w.refusal = {"slot_count_too_large", 0, count, most};
   } else {
+    w.bytes = std::uint64_t{64} * count;
     w.words = expected.all();
   }
   check_made(mk::encode_work_items(count, items.tenant, model::real_ring::items_of(items)), w);
@@ -92,29 +104,29 @@ void lengths(std::uint32_t count) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fuzz::balanced_memory balance;
   fuzz::input in(data, size);
   const std::uint32_t kind = in.below(5);
-  const fuzz::short_memory scarce(in.below(16) == 15 ? 1 : 0);
+  const bool fails = in.below(16) == 15;
   const std::uint32_t any = in.number();
+  const fuzz::short_memory scarce(fails || any == most ? 1 : 0);
   lengths(any);
-  const std::uint32_t count = any > 300 && any <= most ? any % 300 : any;  // quick to make
+  const std::uint32_t count = any > 300 && any < most ? any % 300 : any;  // quick to make
   switch (kind) {
     case 0:
       control(in, count);
       break;
     case 1:
-      check_made(mk::encode_ring(count), {count > most ? "slot_count_too_large" : "",
-                                          fuzz::words(count > most ? 0 : std::size_t{16} * count)});
+      check_made(mk::encode_ring(count),
+                 zeros(std::uint64_t{16} * count, "slot_count_too_large", count, most));
       break;
     case 2:
       check_made(mk::encode_debug_log(count),
-                 {count > most ? "record_capacity_too_large" : "",
-                  fuzz::words(count > most ? 0 : 1 + std::size_t{4} * count)});
+                 zeros(1 + std::uint64_t{4} * count, "record_capacity_too_large", count, most));
       break;
     case 3:
       check_made(mk::encode_io_queue(count),
-                 {count > 64 ? "io_queue_too_large" : "",
-                  fuzz::words(count > 64 ? 0 : std::size_t{8} * count)});
+                 zeros(std::uint64_t{8} * count, "io_queue_too_large", count, 64));
       break;
     default:
       work_items(in, count);

@@ -14,6 +14,69 @@ std::uint64_t figure_from(fuzz::input& in) {
   return in.flag() ? in.take<std::uint64_t>() : in.number();
 }
 
+std::string replaced(std::string text, std::string_view what, std::uint64_t by) {
+  for (auto at = text.find(what); at != std::string::npos; at = text.find(what))
+    text.replace(at, what.size(), std::to_string(by));
+  return text;
+}
+
+/// Whatever the figures are, the sentence is that of other figures, with these in their places.
+void check_figures(const mk::error& e, bool numbered) {
+  constexpr std::string_view ones = "1111111111111111111";
+  constexpr std::string_view twos = "2222222222222222222";
+  constexpr std::string_view threes = "3333333333333333333";
+  mk::error other = e;
+  if (!numbered) other.index = 1'111'111'111'111'111'111;
+  other.found = 2'222'222'222'222'222'222;
+  other.bound = 3'333'333'333'333'333'333;
+  if (e.found >= e.bound) std::swap(other.found, other.bound);
+  const bool below = e.found < e.bound;
+  std::string wanted(other.message().text());
+  wanted = replaced(wanted, ones, e.index);
+  wanted = replaced(wanted, twos, below ? e.found : e.bound);
+  wanted = replaced(wanted, threes, below ? e.bound : e.found);
+  fuzz::check(e.message().text() == wanted, "every figure stands where it belongs");
+  if (e.code == mk::error_code::policy_out_of_range)
+    fuzz::check(wanted.contains(below ? "at least" : "at most"), "a bound has a side");
+  if (e.code == mk::error_code::deadline_passed) {
+    const std::string_view starts = e.buffer == mk::buffer::ring      ? "Slot "
+                                    : e.buffer == mk::buffer::control ? "Control word "
+                                    : e.buffer == mk::buffer::none    ? "3333333333333333333 lanes"
+                                                                      : "The wait ended";
+    fuzz::check(other.message().text().starts_with(starts) ||
+                    (below && other.message().text().starts_with("2222222222222222222 lanes")),
+                "what was waited for is said");
+  }
+}
+
+/// Sentences that are known by heart: each figure stands for what it is.
+void check_by_heart() {
+  const auto says = [](const mk::error& e, std::string_view text) {
+    fuzz::check(e.message().text().starts_with(text), "a sentence is as it is known by heart");
+  };
+  says({.code = mk::error_code::control_missing_word,
+        .buffer = mk::buffer::control,
+        .index = 128,
+        .bound = 127},
+       "Control word 128 was asked for, but the buffer has only 127 words. ");
+  says({.code = mk::error_code::control_too_short,
+        .buffer = mk::buffer::control,
+        .found = 636,
+        .bound = 640},
+       "The control buffer has 636 bytes but needs at least 640. ");
+}
+
+/// What has a number has a name, and nothing past the last one.
+void check_subject(const mk::error& e) {
+  const std::uint64_t count = e.code == mk::error_code::ring_full             ? 9
+                              : e.code == mk::error_code::limit_zero          ? 3
+                              : e.code == mk::error_code::policy_out_of_range ? 11
+                                                                              : 0;
+  fuzz::check(e.subject().empty() == (e.index >= count), "what is numbered has a name");
+  for (mk::error other = e; other.index-- > 0 && other.index < count;)
+    fuzz::check(e.subject() != other.subject(), "and no other has the same");
+}
+
 void check_error(const mk::error& e) {
   const auto message = e.message();
   const std::string_view said = message.text();
@@ -28,6 +91,8 @@ void check_error(const mk::error& e) {
                         e.code == mk::error_code::limit_zero ||
                         e.code == mk::error_code::policy_out_of_range;
   fuzz::check(e.subject().empty() || numbered, "a subject is that of what is numbered");
+  check_subject(e);
+  check_figures(e, numbered);
 }
 
 /// Names are of lower-case letters, one a value; what is no value has none.
@@ -44,6 +109,7 @@ void check_names(std::uint8_t value, std::size_t count) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::input in(data, size);
+  check_by_heart();
   const std::uint32_t code = in.number();
   const std::uint8_t value = in.byte();
   check_error({.code = static_cast<mk::error_code>(code),

@@ -8,6 +8,7 @@
 
 #include "failing_heap.h"
 #include "fuzz.h"
+#include "refusal.h"
 #include "tracker_model.h"
 
 #include "megakernel_import.h"
@@ -117,6 +118,11 @@ class ward {
     fuzz::refused(tracked);
     fuzz::check(model::told(tracked) == model_.look(kernel, at.count()),
                 "the tracker's report is the model's");
+    if (!tracked && tracked.error().code == mk::error_code::done_count_regressed &&
+        kernel.control[128] % 2 != 0) {
+      tracker_.take_up_count();
+      model_.take_up_count();
+    }
     const auto made =
         diagnostician_.look(now, at, torn, with_ring ? ring_.view() : std::span<const std::byte>());
     const bool back = !tracked && tracked.error().code == mk::error_code::done_count_regressed;
@@ -144,7 +150,9 @@ class ward {
     const auto got = mk::health_since(before_.summary(), now.summary());
     const std::uint32_t done = kernel.control[1];
     const bool back = done < before_.control().done_count();
-    if (!fuzz::refused_as(got, back ? "done_count_regressed" : "")) {
+    if (!fuzz::refused_as(got, back ? fuzz::refusal{"done_count_regressed", 1, done,
+                                                    before_.control().done_count()}
+                                    : fuzz::refusal{})) {
       const mk::runtime_counters c = now.summary().counters();
       const std::uint32_t delta = done - before_.control().done_count();
       fuzz::check(*got == mk::health_delta{.done_delta = delta,
@@ -198,6 +206,7 @@ void change_slots(ward& of, fuzz::input& in) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fuzz::balanced_memory balance;
   fuzz::input in(data, size);
   const std::uint32_t slots = in.below(80);
   const nanoseconds patience = time_from(in);

@@ -1,6 +1,7 @@
 // The IO queue (SPEC 2.5 and 3): any words, and any calls of the host on them, next to a queue of
 // plain words. What is refused changes no byte; what is accepted changes what it should.
 #include "fuzz.h"
+#include "refusal.h"
 
 #include "megakernel_import.h"
 
@@ -47,7 +48,7 @@ class twins {
         break;
       case 5:
         if (!fuzz::refused_as(queue->recycle(slot), wrong_status(slot, {ok, failed})))
-          set(slot, 6, empty);
+          expect(slot, 6, empty);
         break;
       default:
         if (slot < slots_) set(slot, 6, in.number());  // a kernel's
@@ -70,13 +71,15 @@ class twins {
     expect(slot, index, value);
     fuzz::put_word({&real_[0], plain_.size()}, std::size_t{8} * slot + index, value);
   }
-  [[nodiscard]] std::string_view missing(std::uint32_t slot) const {
-    return slot < slots_ ? "" : "io_slot_out_of_range";
+  [[nodiscard]] fuzz::refusal missing(std::uint32_t slot) const {
+    if (slot < slots_) return {};
+    return {"io_slot_out_of_range", 0, slot, slots_};
   }
-  [[nodiscard]] std::string_view wrong_status(std::uint32_t slot,
-                                              std::initializer_list<std::uint32_t> may) const {
+  [[nodiscard]] fuzz::refusal wrong_status(std::uint32_t slot,
+                                           std::initializer_list<std::uint32_t> may) const {
     if (slot >= slots_) return missing(slot);
-    return std::ranges::find(may, status(slot)) != may.end() ? "" : "io_slot_wrong_status";
+    if (std::ranges::find(may, status(slot)) != may.end()) return {};
+    return {"io_slot_wrong_status", slot, status(slot), *may.begin()};
   }
 
   void publish(mk::io_queue& queue, std::uint32_t slot, fuzz::input& in) {
@@ -90,8 +93,9 @@ class twins {
                                  .byte_count = words[5],
                                  .tag = tag};
     const bool known = words[0] >= 1 && words[0] <= 3;
-    const std::string_view wrong =
-        slot < slots_ && !known ? "io_operation_unknown" : wrong_status(slot, {empty});
+    const fuzz::refusal wrong = slot < slots_ && !known
+                                    ? fuzz::refusal{"io_operation_unknown", slot, words[0], 3}
+                                    : wrong_status(slot, {empty});
     if (fuzz::refused_as(queue.publish(slot, request), wrong)) return;
     for (std::uint32_t i = 0; i < 6; ++i) expect(slot, i, words[i]);
     expect(slot, 6, published);
@@ -123,20 +127,13 @@ class twins {
     list[0] = {.slot = slot, .ok = first_ok};
     for (mk::io_completion& c : std::span(list).subspan(1))
       c = {.slot = in.number(), .ok = in.flag()};
-    std::string_view wrong;
-    std::uint64_t where = 0;
-    for (std::size_t i = 0; i < list.size() && wrong.empty(); ++i) {
+    fuzz::refusal wrong;
+    for (std::size_t i = 0; i < list.size() && wrong.code.empty(); ++i) {
       wrong = wrong_status(list[i].slot, {claimed});
-      for (std::size_t k = 0; k < i && wrong.empty(); ++k)
-        if (list[k].slot == list[i].slot) wrong = "io_completion_repeated";
-      where = i;
+      for (std::size_t k = 0; k < i && wrong.code.empty(); ++k)
+        if (list[k].slot == list[i].slot) wrong = {"io_completion_repeated", i, list[i].slot, 0};
     }
-    const auto got = queue.complete(list);
-    if (fuzz::refused_as(got, wrong)) {
-      if (wrong == "io_completion_repeated")
-        fuzz::check(got.error().index == where, "the second of two completions is named");
-      return;
-    }
+    if (fuzz::refused_as(queue.complete(list), wrong)) return;
     for (const mk::io_completion& c : list) expect(c.slot, 6, c.ok ? ok : failed);
   }
 
@@ -145,15 +142,31 @@ class twins {
   fuzz::block real_;
 };
 
+/// A request that stands past the queue's end is none of its.
+void check_end(std::uint32_t slots) {
+  fuzz::block words(std::size_t{32} * (slots + 1));
+  fuzz::put_word({&words[0], words.plain().size()}, std::size_t{8} * slots + 6, published);
+  auto queue = mk::io_queue::over(words.writable().first(std::size_t{32} * slots)).value();
+  fuzz::check(!queue.poll(0).has_value() && !queue.poll(slots).has_value(),
+              "polling stays inside the queue");
+  fuzz::refused_as(queue.claim(slots), fuzz::refusal{"io_slot_out_of_range", 0, slots, slots});
+}
+
 /// Bytes that are a queue or are not.
 void check_over(std::uint32_t size, std::size_t offset) {
   fuzz::block queue(size, offset);
   const auto got = mk::io_queue::over(queue.writable());
-  const std::string_view wrong = size % 32 != 0    ? "io_queue_partial_slot"
-                                 : size / 32 > 64  ? "io_queue_too_large"
-                                 : offset % 4 != 0 ? "buffer_unaligned"
-                                                   : "";
-  if (!fuzz::refused_as(got, wrong)) fuzz::check(got->slots() == size / 32, "slots are counted");
+  fuzz::refusal wrong;
+  if (size % 32 != 0)
+    wrong = {"io_queue_partial_slot", 0, size, 32};
+  else if (size / 32 > 64)
+    wrong = {"io_queue_too_large", 0, size / 32, 64};
+  else if (offset % 4 != 0)
+    wrong = {"buffer_unaligned", 0, offset % 4, 4};
+  if (fuzz::refused_as(got, wrong))
+    fuzz::check(got.error().buffer == mk::buffer::io_queue, "and says of which buffer it is");
+  else
+    fuzz::check(got->slots() == size / 32, "slots are counted");
 }
 
 }  // namespace
@@ -162,6 +175,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::input in(data, size);
   const std::uint32_t bytes = in.number() % 4096;
   check_over(bytes, in.below(8));
+  check_end(bytes % 8);
   twins both(in);
   while (!in.empty()) both.step(in);
   return 0;

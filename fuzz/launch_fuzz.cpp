@@ -1,17 +1,19 @@
 // Launch requests (SPEC 6): any request, policy and ring. The recommendation is the plain policy's,
-// the reasons lead to it, and the laws of a launch hold.
+// reason by reason and figure by figure, and the laws of a launch hold.
 #include <optional>
 #include <string>
 
 #include "fuzz.h"
 #include "plain_decoder.h"
-#include "plain_scaling.h"
+#include "plain_reasons.h"
+#include "refusal.h"
 
 #include "megakernel_import.h"
 
 #include "scaling_compare.h"
 
 namespace mk = megakernel;
+using props::scaling::difference;
 using props::scaling::plain_of;
 
 namespace {
@@ -101,11 +103,8 @@ void check_laws(const mk::launch_request& request, const mk::policy_parameters& 
               "a launch is empty where nothing is queued");
 }
 
-void check_reasons(const mk::explanation& why, const mk::result<mk::launch_recommendation>& got) {
-  fuzz::check(why.outcome().has_value() == got.has_value() &&
-                  (got ? *why.outcome() == *got : why.outcome().error() == got.error()),
-              "the reasons lead to the recommendation");
-  fuzz::check(why.reasons().size() < 32, "no reason was dropped");
+/// Reasons can be read; that they are the plain ones is checked elsewhere.
+void check_sentences(const mk::explanation& why) {
   for (const mk::reason& r : why.reasons()) {
     const auto sentence = r.sentence();
     fuzz::check(!r.name().empty() && sentence.text().ends_with('.') &&
@@ -118,13 +117,22 @@ void check_reasons(const mk::explanation& why, const mk::result<mk::launch_recom
 void check_recommendation(const mk::launch_policy& policy, const mk::launch_request& request,
                           std::optional<mk::launch_topology> previous) {
   const auto got = mk::recommend(policy, request, previous);
-  const plain::launch wanted =
-      plain::recommend(plain_of(policy.parameters()), plain_of(request), plain_of(previous));
+  const plain::policy plainly = plain_of(policy.parameters());
+  const plain::launch wanted = plain::recommend(plainly, plain_of(request), plain_of(previous));
   fuzz::refused_as(got, wanted.error);
-  fuzz::check(props::scaling::difference(got, wanted).empty(),
+  fuzz::check(difference(got, wanted).empty(),
               "the launch is the plain policy's, figure by figure");
-  check_reasons(mk::explain(policy, request, previous), got);
+  const mk::explanation why = mk::explain(policy, request, previous);
+  fuzz::check(difference(why, plainly, plain_of(request), plain_of(previous)).empty(),
+              "the reasons are the plain policy's, number by number");
+  check_sentences(why);
   if (got) check_laws(request, policy.parameters(), *got);
+  const plain::launch by_default = plain::recommend({}, plain_of(request), plain_of(previous));
+  fuzz::check(
+      difference(mk::recommend(request, previous), by_default).empty() &&
+          difference(mk::explain(request, previous), {}, plain_of(request), plain_of(previous))
+              .empty(),
+      "without a policy it is the standard one");
 }
 
 /// What a ring adds to a request.
@@ -136,7 +144,9 @@ void check_with_ring(const mk::launch_policy& policy, mk::launch_request request
   for (std::size_t s = 0; s < ring.plain().size(); s += 64) {
     ring[s] = static_cast<std::uint8_t>(in.below(9));
     ring[s + 4] = 42;
-    ring[s + 16] = static_cast<std::uint8_t>(in.below(3));
+    const std::uint32_t entry = in.below(9);
+    ring[s + 16] = static_cast<std::uint8_t>(entry % 3);  // ticket
+    ring[s + 20] = static_cast<std::uint8_t>(entry / 3);  // class
   }
   mk::ring_telemetry telemetry;
   const std::array list{mk::opcode{42}};
@@ -144,46 +154,111 @@ void check_with_ring(const mk::launch_policy& policy, mk::launch_request request
   fuzz::check(telemetry.decode(control.view(), ring.view(), windows).has_value(), "a ring decodes");
   const plain::decoded plainly = plain::decode(control.plain(), ring.plain(), std::array{42u});
 
-  const auto got = mk::recommend_launch(policy, telemetry.summary(), request, previous);
-  const auto filled = mk::with_telemetry(telemetry.summary(), request);
   const plain::occupancy& o = plainly.occupancy;
   const std::uint64_t total = plainly.slots.size();
-  const std::uint64_t depth = total - o.empty - o.done;
-  const bool too_many = request.requeue_count > ~std::uint64_t{0} - o.requeue;
-  check_reasons(mk::explain_launch(policy, telemetry.summary(), request, previous), got);
-  if (fuzz::refused_as(filled, too_many ? "requeue_count_overflow" : "")) {
-    fuzz::refused_as(got, "requeue_count_overflow");
+  const auto hot = std::ranges::count_if(
+      plainly.windows, [](const auto& w) { return w.required + w.lookahead > 3; });
+  plain::ask filled = plain_of(request);
+  plain::reasons reasons;
+  const bool counted = plain::fill(filled,
+                                   {.slots = total,
+                                    .depth = total - o.empty - o.done,
+                                    .opcodes = plainly.control.metrics.size(),
+                                    .windows = static_cast<std::uint64_t>(hot),
+                                    .requeues = o.requeue},
+                                   reasons);
+  const fuzz::refusal overflow{
+      .code = "requeue_count_overflow", .found = request.requeue_count, .bound = o.requeue};
+  const auto got = mk::recommend_launch(policy, telemetry.summary(), request, previous);
+  const auto why = mk::explain_launch(policy, telemetry.summary(), request, previous);
+  check_sentences(why);
+  if (fuzz::refused_as(mk::with_telemetry(telemetry.summary(), request),
+                       counted ? fuzz::refusal{} : overflow)) {
+    fuzz::refused_as(got, overflow);
+    fuzz::refused_as(why.outcome(), overflow);
+    fuzz::check(difference(why.reasons(), reasons).empty(), "what was filled in has its reasons");
     return;
   }
-  if (request.graph_node_count == 0) request.graph_node_count = static_cast<std::uint32_t>(total);
-  if (request.graph_edge_count == 0) request.graph_edge_count = static_cast<std::uint32_t>(depth);
-  if (request.frontier_density_bps == 0 && total != 0)
-    request.frontier_density_bps = static_cast<std::uint16_t>(depth * 10'000 / total);
-  request.hot_opcode_count = static_cast<std::uint32_t>(plainly.control.metrics.size());
-  request.hot_window_count = static_cast<std::uint32_t>(std::ranges::count_if(
-      plainly.windows, [](const auto& w) { return w.required + w.lookahead >= 4; }));
-  request.requeue_count += o.requeue;
-  fuzz::check(*filled == request, "a ring fills in what a request leaves open");
-  const auto wanted = mk::recommend(policy, request, previous);
-  fuzz::check(got.has_value() == wanted.has_value() &&
-                  (got ? *got == *wanted : got.error() == wanted.error()),
+  const plain::ask asked = plain_of(*mk::with_telemetry(telemetry.summary(), request));
+  fuzz::check(asked == filled, "a ring fills in what a request leaves open");
+  const plain::policy by = plain_of(policy.parameters());
+  fuzz::check(difference(got, plain::recommend(by, filled, plain_of(previous))).empty(),
               "a ring's launch is that of the request it fills");
+  fuzz::check(difference(why, by, filled, plain_of(previous), reasons).empty(),
+              "and so are its reasons");
+  fuzz::check(difference(mk::recommend_launch(telemetry, request, previous),
+                         plain::recommend({}, filled, plain_of(previous)))
+                  .empty(),
+              "without a policy it is the standard one");
 }
 
+std::uint32_t lanes_of(const mk::adapter_limits& limits) { return limits.max_workgroup_size_x; }
+
 /// Sizes that are asked for one by one.
-void check_sizing(const mk::launch_request& request, std::uint64_t items) {
-  const std::uint32_t width = request.limits.max_workgroup_size_x;
+void check_sizing(const mk::launch_request& request, const mk::sizing_parameters& sizing,
+                  std::uint64_t items) {
+  const mk::adapter_limits& limits = request.limits;
   const std::uint32_t groups = request.requested_worker_groups;
-  const auto got = mk::geometry_for_items(items, groups, width);
-  const std::uint64_t lanes = std::clamp(groups, 1u, std::max(1u, width));
-  const std::uint64_t parts = (std::max<std::uint64_t>(items, 1) + lanes - 1) / lanes;
-  const std::string_view wrong =
-      items > 0xFFFF'FFFFu ? "queue_len_overflow"
-      : parts * lanes > 0xFFFF'FFFFu && 0xFFFF'FFFFu / lanes * lanes < items
-          ? "padded_slots_overflow"
-          : "";
-  if (!fuzz::refused_as(got, wrong))
-    fuzz::check(got->slot_count >= items && got->slot_count % lanes == 0, "each item has a slot");
+  const std::uint32_t queue = request.queue_len;
+  const plain::policy by{.divisor = sizing.occupancy_divisor,
+                         .most_groups = sizing.max_dispatch_groups,
+                         .powerful_from = sizing.powerful_invocations,
+                         .powerful_groups = sizing.powerful_worker_groups};
+  using plain::wide;
+  const auto some = [](wide v) { return std::max<wide>(v, 1); };
+  const wide lanes = plain::clamp(groups, 1, some(limits.max_workgroup_size_x));
+  fuzz::check(mk::worker_workgroup_size(groups, limits.max_workgroup_size_x) == lanes,
+              "a workgroup has a lane for each worker group, where it may");
+  const wide parts = plain::parts_of(some(queue), some(groups));
+  fuzz::check(mk::covering_workgroups(queue, groups) == parts &&
+                  mk::padded_slot_count(queue, groups) == parts * some(groups),
+              "slots are rounded up to whole workgroups");
+  const std::array<wide, 3> flat{
+      std::min({plain::parts_of(some(queue), some(limits.max_workgroup_size_x)), some(groups),
+                by.most_groups}),
+      1, 1};
+  fuzz::check(std::ranges::equal(
+                  mk::dispatch_grid(groups, queue, limits.max_workgroup_size_x, sizing), flat),
+              "a grid covers the queue, or is capped");
+  fuzz::check(mk::default_worker_groups(limits.max_compute_workgroups_per_dimension,
+                                        limits.max_compute_invocations_per_workgroup, sizing) ==
+                  plain::default_groups(by, limits.max_compute_workgroups_per_dimension,
+                                        limits.max_compute_invocations_per_workgroup),
+              "worker groups by default follow from the adapter");
+
+  // A plan is the launch of a queue that nothing else is known of.
+  mk::launch_request undisturbed = mk::launch_request::on(limits, queue);
+  undisturbed.requested_worker_groups = groups;
+  undisturbed.requested_hit_capacity = 1;
+  const plain::launch planned = plain::recommend(by, plain_of(undisturbed), plain::none);
+  const auto plan = mk::plan_grid(queue, groups, limits, sizing);
+  fuzz::check(plan.has_value() == planned.error.empty() &&
+                  (!plan || (plan->worker_groups == planned.groups &&
+                             plan->geometry.workgroup_size_x == planned.width &&
+                             plan->geometry.slot_count == planned.slots &&
+                             std::ranges::equal(plan->geometry.dispatch_grid,
+                                                std::array<wide, 3>{planned.grid, 1, 1}))),
+              "a plan is what an undisturbed launch has");
+  fuzz::check(mk::launch_request::direct(queue, groups, lanes_of(limits)) ==
+                  mk::launch_request{.queue_len = queue,
+                                     .requested_worker_groups = groups,
+                                     .limits = {lanes_of(limits), groups, lanes_of(limits)}},
+              "a direct request is of an adapter of just its size");
+
+  const auto got = mk::geometry_for_items(items, groups, limits.max_workgroup_size_x, sizing);
+  const wide slots = plain::parts_of(some(items), lanes) * lanes;
+  const auto narrow = [](wide v) { return static_cast<std::uint64_t>(v); };
+  fuzz::refusal wrong;
+  if (items > 0xFFFF'FFFFu)
+    wrong = {.code = "queue_len_overflow", .found = items, .bound = 0xFFFF'FFFFu};
+  else if (slots < items)
+    wrong = {"padded_slots_overflow", narrow(lanes), items, narrow(slots)};
+  if (fuzz::refused_as(got, wrong)) return;
+  fuzz::check(
+      got->workgroup_size_x == lanes && got->slot_count == slots &&
+          got->dispatch_grid[0] == std::min({slots / lanes, some(groups), by.most_groups}) &&
+          got->dispatch_grid[1] == 1 && got->dispatch_grid[2] == 1,
+      "each item has a slot, in whole workgroups, and the grid is for them");
 }
 
 void check_accounting(fuzz::input& in) {
@@ -194,9 +269,11 @@ void check_accounting(fuzz::input& in) {
   const std::uint32_t age = in.number();
   const bool requeue = in.flag();
   std::uint64_t& counter = requeue ? wanted.requeue_count : wanted.aged_promotions;
-  const std::string_view wrong = counter != ~std::uint64_t{0} ? ""
-                                 : requeue                    ? "requeue_count_overflow"
-                                                              : "aged_promotions_overflow";
+  fuzz::refusal wrong;
+  if (counter == ~std::uint64_t{0})
+    wrong = {.code = requeue ? "requeue_count_overflow" : "aged_promotions_overflow",
+             .found = counter,
+             .bound = 1};
   const auto got =
       requeue ? mk::record_requeue(counted, age) : mk::record_aged_promotion(counted, age);
   if (!fuzz::refused_as(got, wrong)) {
@@ -206,21 +283,31 @@ void check_accounting(fuzz::input& in) {
   fuzz::check(counted == wanted, "one is counted, or nothing changes");
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::input in(data, size);
+/// A request, a policy, a ring, and what is asked for by itself.
+void check_one(fuzz::input& in) {
   const mk::launch_request request = request_from(in);
   const std::uint32_t before = in.below(7);
   const auto previous =
       before == 6 ? std::optional<mk::launch_topology>() : static_cast<mk::launch_topology>(before);
   const mk::policy_parameters parameters = policy_from(in);
   const auto policy = mk::launch_policy::build(parameters);
-  fuzz::refused_as(policy, props::scaling::keeps_rules(parameters) ? "" : "policy_out_of_range");
+  const auto rule = props::scaling::broken(parameters);
+  fuzz::refused_as(
+      policy, rule ? fuzz::refusal{"policy_out_of_range", rule->index, rule->found, rule->bound}
+                   : fuzz::refusal{});
+  fuzz::check(!policy || policy->parameters() == parameters, "a policy is what it was built of");
   const mk::launch_policy used = policy ? *policy : mk::launch_policy::standard();
   check_recommendation(used, request, previous);
   check_with_ring(used, request, previous, in);
-  check_sizing(request, wide_from(in));
+  check_sizing(request, used.parameters().sizing, wide_from(in));
   check_accounting(in);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::input in(data, size);
+  do check_one(in);
+  while (!in.empty());
   return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "fuzz.h"
 #include "plain_decoder.h"
+#include "refusal.h"
 #include "ring_model.h"
 
 #include "megakernel_import.h"
@@ -25,6 +26,7 @@ std::vector<model::inner_op> inner_from(fuzz::input& in) {
                             : code == 8  ? 23
                             : code == 9  ? 24
                             : code == 10 ? 256
+                            : code == 11 ? 255
                                          : 2;
   std::vector<model::inner_op> ops(count);
   for (std::size_t i = 0; i < std::min<std::size_t>(count, 8); ++i)
@@ -55,9 +57,46 @@ auto several(fuzz::input& in, Make make) {
   return all;
 }
 
+/// What is asked of a request alone, which the publisher does not say first: what is wrong is what
+/// an empty ring would refuse it for.
+void check_alone(const model::entry& what, const model::publish_batch& batch,
+                 const model::publish_window& window) {
+  const auto of_ring = [](auto step, std::size_t slots) {
+    step.first = 0;
+    return model::ring(static_cast<std::uint32_t>(slots))(step);
+  };
+  if (!what.packed) {
+    const auto got = mk::check(model::request_of(what));
+    fuzz::check(model::told(got) == model::ring(1)(model::publish_one{.slot = 0, .what = what}),
+                "a request is checked as a ring checks it");
+  }
+  std::vector<mk::batch_item> items;
+  for (const auto& e : batch.items) items.push_back({mk::opcode{e.op}, e.arguments});
+  const auto of_batch = of_ring(batch, batch.items.size() + 1);
+  fuzz::check(model::told(mk::check(items)).refused == of_batch.refused,
+              "a batch is checked as a ring checks it");
+  const std::vector<std::span<const mk::word>> required(window.required.begin(),
+                                                        window.required.end());
+  const std::vector<std::span<const mk::word>> lookahead(window.lookahead.begin(),
+                                                         window.lookahead.end());
+  const auto of_window = of_ring(window, required.size() + lookahead.size());
+  const auto got = mk::check(mk::window_request{.op = mk::opcode{window.op},
+                                                .tenant = window.tenant,
+                                                .ticket = window.ticket,
+                                                .level = mk::priority{window.level},
+                                                .required = required,
+                                                .lookahead = lookahead});
+  fuzz::check(model::told(got).refused == of_window.refused,
+              "a window is checked as a ring checks it");
+}
+
 /// The next call on `on`, a ring or its model: both read the same input.
 template <class Ring>
 model::outcome call(Ring& on, fuzz::input& in) {
+  const auto alone = [](const auto&... requests) {
+    if constexpr (std::is_same_v<Ring, model::ring>) check_alone(requests...);  // once is enough
+  };
+  const model::entry nothing{true, 0, 0, 0, {}, {}};
   const auto payload = [](fuzz::input& from) { return from.numbers(12); };
   const auto plain_entry = [](fuzz::input& from) {
     const std::uint32_t op = from.number();
@@ -69,14 +108,19 @@ model::outcome call(Ring& on, fuzz::input& in) {
   const std::uint32_t kind = in.below(7);
   const std::uint32_t slot = in.number();
   switch (kind) {
-    case 0:
-      return on(model::publish_one{.slot = slot, .what = entry_from(in)});
+    case 0: {
+      const model::publish_one one{.slot = slot, .what = entry_from(in)};
+      alone(one.what, model::publish_batch{}, model::publish_window{});
+      return on(one);
+    }
     case 1:
       return on(model::publish_each{.first = slot, .what = several(in, entry_from)});
     case 2: {
       const std::uint32_t tenant = in.number();
       const std::uint32_t tag = in.number();
-      return on(model::publish_batch{slot, tenant, tag, several(in, plain_entry)});
+      const model::publish_batch b{slot, tenant, tag, several(in, plain_entry)};
+      alone(nothing, b, model::publish_window{});
+      return on(b);
     }
     case 3: {
       model::publish_window w;
@@ -87,6 +131,7 @@ model::outcome call(Ring& on, fuzz::input& in) {
       w.level = in.number();
       w.required = several(in, payload);
       w.lookahead = several(in, payload);
+      alone(nothing, model::publish_batch{}, w);
       return on(w);
     }
     case 4: {
@@ -132,12 +177,23 @@ void decode_back(std::span<const std::byte> ring, const model::words& words) {
 void check_over(std::uint32_t size, std::size_t offset) {
   fuzz::block ring(size, offset);
   const auto got = mk::ring_publisher::over(ring.writable());
-  const std::string_view wrong = size % 64 != 0    ? "ring_partial_slot"
-                                 : offset % 4 != 0 ? "buffer_unaligned"
-                                                   : "";
-  if (!fuzz::refused_as(got, wrong)) fuzz::check(got->slots() == size / 64, "slots are counted");
+  fuzz::refusal wrong;
+  if (size % 64 != 0)
+    wrong = {"ring_partial_slot", 0, size, 64};
+  else if (offset % 4 != 0)
+    wrong = {"buffer_unaligned", 0, offset % 4, 4};
+  if (fuzz::refused_as(got, wrong))
+    fuzz::check(got.error().buffer == mk::buffer::ring, "and says of which buffer it is");
+  else
+    fuzz::check(got->slots() == size / 64, "slots are counted");
+  // Before it is touched.
   const std::span<std::byte> endless(ring.writable().data(), std::size_t{64} << 32);
-  fuzz::refused_as(mk::ring_publisher::over(endless), "ring_too_large");  // before it is touched
+  fuzz::refused_as(mk::ring_publisher::over(endless),
+                   fuzz::refusal{"ring_too_large", 0, std::uint64_t{1} << 32, 0xFFFF'FFFFu});
+  const auto longest = mk::ring_publisher::over(endless.first((std::size_t{64} << 32) - 64));
+  fuzz::check(offset % 4 != 0 ? longest.error().code == mk::error_code::buffer_unaligned
+                              : longest->slots() == 0xFFFF'FFFFu,
+              "the longest ring has a number for each slot");
 }
 
 }  // namespace

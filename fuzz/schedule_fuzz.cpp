@@ -1,6 +1,7 @@
 // Lanes in any order (SPEC 7): any control buffer and ring, and a schedule, an access to shared
-// memory at a time. Every lane ends, stays inside the buffers, writes only what is the kernel's and
-// holds a slot alone; one after the other they leave what the plain kernel leaves.
+// memory at a time, between which the host publishes slots anew and answers requests. Every lane
+// ends, stays inside the buffers, writes only what is the kernel's, holds a slot alone and counts
+// what it does; one after the other they leave what the plain kernel leaves.
 #include <functional>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "megakernel_import.h"
 
 #include "interpret.h"
+#include "lane_accounts.h"
 
 namespace kernel = props::kernel;
 namespace mk = megakernel;
@@ -52,7 +54,8 @@ plain::kernel_state state_of(const mk::kernel_buffers& buffers, plain::kernel_st
 /// Asked after every access.
 class rules {
  public:
-  rules(std::size_t slots, bool quotas) : owner_(slots), quotas_(quotas) {}
+  rules(std::size_t slots, std::size_t io_slots, bool quotas)
+      : owner_(slots), writer_(io_slots), quotas_(quotas) {}
 
   void look(const mk::step_record& made) {
     using enum mk::memory_area;
@@ -63,12 +66,16 @@ class rules {
         (what.kind == mk::access_kind::compare_exchange && made.before == what.expected);
     if (what.area == ring) look_at_slot(made, writes);
     if (!writes) return;
+    if (what.area == io_queue) look_at_request(made);
     fuzz::check(what.area != dfa_table, "nobody writes the table");
     fuzz::check(what.area != control || may_write(what.index),
                 "a lane writes the control words that are the kernel's");
   }
 
   [[nodiscard]] std::uint64_t done() const { return done_; }
+  [[nodiscard]] bool holds_any(std::uint32_t lane) const {
+    return std::ranges::find(owner_, lane + 1) != owner_.end();
+  }
 
  private:
   [[nodiscard]] bool may_write(std::uint32_t word) const {
@@ -98,10 +105,50 @@ class rules {
     }
   }
 
+  /// A free IO slot is taken by one lane, which writes it and publishes it; an answered one is
+  /// freed.
+  void look_at_request(const mk::step_record& made) {
+    std::uint32_t& writer = writer_[made.what.index / 8];
+    const std::uint32_t me = made.actor + 1;
+    if (made.what.index % 8 != 6) {
+      fuzz::check(writer == me, "a request is written by the lane that has taken its slot");
+    } else if (writer == 0 && made.before == 0) {
+      fuzz::check(made.after == 4 && made.what.kind == mk::access_kind::compare_exchange,
+                  "a free IO slot is taken by who finds it free");
+      writer = me;
+    } else if (made.after == 1) {
+      fuzz::check(writer == me, "a request is published by who wrote it");
+      writer = 0;
+    } else {
+      fuzz::check(writer == 0 && made.after == 0 && (made.before == 0x10 || made.before == 0x11),
+                  "an IO slot is freed when it has been answered");
+    }
+  }
+
   std::vector<std::uint32_t> owner_;
+  std::vector<std::uint32_t> writer_;  // of each IO slot, while it is being written
   bool quotas_;
   std::uint64_t done_ = 0;
 };
+
+/// The host publishes a slot that is free, as far as it can see.
+bool publish_anew(const mk::device::launch& where, fuzz::input& in) {
+  std::uint32_t* const slot = where.ring + std::size_t{16} * (in.byte() % where.slots);
+  const std::array<std::uint32_t, 6> words{in.number(), in.number(), in.below(6),
+                                           in.number(), in.number(), in.number()};
+  if (slot[0] != 0 && slot[0] != 3) return false;
+  std::fill_n(slot, 16, 0u);
+  std::ranges::copy(words, slot + 1);
+  slot[0] = 1;
+  return true;
+}
+
+/// The host answers a request.
+void answer(const mk::device::launch& where, fuzz::input& in) {
+  std::uint32_t* const io = where.io_queue + std::size_t{8} * (in.byte() % where.io_slots);
+  const bool well = in.flag();
+  if (io[6] == 1) io[6] = well ? 0x10 : 0x11;
+}
 
 }  // namespace
 
@@ -126,18 +173,34 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         .passes = 1 + (form >> 2 & 7)};
     fuzz::check(stepper.add_lane<kernel::user_opcodes>(how).has_value(), "there is a stack");
   }
-  rules keep(sizes.slots, before.quotas);
+  const mk::device::launch& where = buffers.where();
+  rules keep(sizes.slots, sizes.io_slots, before.quotas);
+  fuzz::lane_accounts accounts(before.control, {where.ring, std::size_t{16} * where.slots},
+                               by_priority, before.quotas);
   std::uint32_t steps = 0;
   const auto step = [&](std::uint32_t lane) {
     const auto stepped = stepper.step(lane);
     fuzz::check(stepped.has_value() && ++steps < most_steps, "every lane ends");
-    if (*stepped) keep.look(stepper.made().front());
+    if (*stepped) {
+      accounts.look(stepper.made().front(), keep.holds_any(lane));
+      keep.look(stepper.made().front());
+    }
     return *stepped;
   };
-  // The schedule: a lane, and how many accesses it makes.
+  // The schedule: a lane, and how many accesses it makes; or something of the host's.
   const bool in_turn = in.empty();
+  bool alone = true;  // the lanes
   while (!in.empty()) {
     const std::uint32_t turn = in.byte();
+    if (turn >= 250) {
+      alone = false;
+      if (turn % 2 != 0 || where.io_slots == 0) {
+        if (publish_anew(where, in)) accounts.meddled();
+      } else {
+        answer(where, in);
+      }
+      continue;
+    }
     for (std::uint32_t n = turn / 3 % 16 + 1; n != 0 && step(turn % lanes); --n) {
     }
   }
@@ -148,7 +211,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const plain::kernel_state after = state_of(buffers, before);
   fuzz::check(after.control[1] == static_cast<std::uint32_t>(before.control[1] + keep.done()),
               "DONE slots are counted, each once");
-  if (one_shot && (in_turn || lanes == 1)) {
+  accounts.check(after.control);
+  if (one_shot && (in_turn || (lanes == 1 && alone))) {
     plain::kernel_state expected = before;
     kernel::execute_plainly(expected, lanes, by_priority);
     fuzz::check(kernel::different(after, expected).empty(),

@@ -7,6 +7,7 @@ import json
 import pathlib
 import struct
 import subprocess
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -64,6 +65,11 @@ def changed(content, **at):
     for key, value in at.items():
         struct.pack_into("<I", out, 4 * int(key[1:]), value & 0xFFFFFFFF)
     return out
+
+
+def sealed(content):
+    """With the CRC-32 of all of it at its end."""
+    return content + struct.pack("<I", zlib.crc32(content))
 
 
 def sample(path):

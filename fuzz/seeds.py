@@ -6,13 +6,15 @@
 
 A seed is a name, a recipe that says in words where its bytes come from, and the bytes. What is
 written by hand is always kept; of those from golden vectors fuzz/minimise keeps what adds coverage.
-seeds_protocol.py and seeds_kernel.py make them; corpus/recipes.txt has the recipe of every input there is.
+seeds_*.py make them; corpus/recipes.txt has the recipe of every input there is.
 """
 import pathlib
 import sys
 
 import seeds_kernel
+import seeds_launch
 import seeds_protocol
+import seeds_sketch
 from seed_input import Seeds
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -24,10 +26,10 @@ FOUND = "found by the fuzzer"
 TARGETS = [
     seeds_protocol.control, seeds_protocol.ring, seeds_protocol.large_ring,
     seeds_protocol.debug_log, seeds_protocol.slots, seeds_protocol.io_queue,
-    seeds_protocol.publish, seeds_protocol.encode, seeds_protocol.errors,
-    seeds_protocol.digest, seeds_kernel.health, seeds_kernel.sketch_bytes,
-    seeds_kernel.sketch, seeds_kernel.launch, seeds_kernel.interpreter, seeds_kernel.schedule,
-    seeds_kernel.capture, seeds_kernel.runtime,
+    seeds_protocol.publish, seeds_protocol.encode, seeds_protocol.errors, seeds_protocol.digest,
+    seeds_sketch.sketch_bytes, seeds_sketch.sketch, seeds_launch.launch, seeds_launch.adaptive,
+    seeds_kernel.health, seeds_kernel.interpreter, seeds_kernel.schedule, seeds_kernel.capture,
+    seeds_kernel.runtime,
 ]
 
 

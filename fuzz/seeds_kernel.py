@@ -1,8 +1,8 @@
-"""Seeds of the targets of sketches, launches, health, the kernel and captures."""
+"""Seeds of the targets of health, the kernel, captures and the runtime."""
 import struct
 import zlib
 
-from seed_input import counted, number, numbers, sample, vectors, words
+from seed_input import counted, number, numbers, sample, sealed, words
 
 
 def health(seeds):
@@ -61,169 +61,34 @@ def health(seeds):
              set_control(149, 1) + look(1)),
             ("base", "a kernel that reports nothing",
              head(8) + set_control(141, 0) + fill(0, 0, 4, 1) + look(8)),
+            ("high-overflow", "a done count at the end of 64 bits",
+             head(4) + set_control(149, 0xFFFFFFFF) + set_control(1, 0xFFFFFFFF) + look(2) +
+             set_control(1, 5) + look(2)),
+            ("high-edge", "a done count of 64 bits that goes back as far as it may, and further",
+             head(4) + set_control(149, 7) + set_control(1, 0x80000006) + look(1) +
+             set_control(1, 7) + look(1) + set_control(1, 0x80000006) + set_control(149, 9) +
+             look(1) + set_control(1, 6) + look(1) + set_control(1, 5) + look(1)),
+            ("taken-up", "a count that went back and is taken up, of 32 and of 64 bits",
+             head(4) + set_control(128, 1) + fill(0, 0, 3, 1) + set_control(1, 1000) +
+             look(3, done=5) + set_control(1, 3) + look(4, done=1) + set_control(149, 9) + look(2) +
+             set_control(149, 8) + look(4, done=2)),
+            ("turned", "slots that end, and are published again as they were",
+             head(4) + (fill(0, 0, 3, 1) + look(1) + fill(0, 0, 3, 3) + look(1)) * 3 +
+             fill(0, 0, 3, 1) + look(3)),
+            ("reports-late", "a kernel that begins to report, and ends it",
+             head(4) + set_control(141, 0) + fill(0, 0, 3, 1) + look(3) + set_control(141, 1) +
+             look(3) + set_control(141, 0) + look(2) + set_control(141, 1) + set_control(32, 0) +
+             bytes([3]) + number(5) + look(2)),
+            ("far", "looks further apart than durations go",
+             bytes([4]) + time(5, 1) + bytes([3, 0, 7]) + struct.pack("<q", -(1 << 63)) +
+             fill(0, 0, 3, 1) + look(1) +
+             look(4, step=bytes([7]) + struct.pack("<q", (1 << 63) - 1))),
             ("clock", "a stamp before the last", head(4) + look(2) +
              look(1, step=bytes([7]) + struct.pack("<q", -10**9))),
             ("memory", "no memory for the first look", head(8, nth=bytes([15, 1])) + look(3)),
             ("memory-2", "none for what is oldest", head(8, nth=bytes([15, 2])) + look(3)),
             ("resized", "a ring of another size", head(8) + look(2) + bytes([5, 9]) + look(2))]:
         seeds.add("health", name, recipe, content)
-
-
-def sketch_form(kind, depth, width, rows):
-    """The byte form; `rows` are the counters of each sketch."""
-    out = b"MKSKETCH" + struct.pack("<II", 1, kind) + b"splitmix64".ljust(16, b"\0")
-    out += struct.pack("<QQQ", 0x9E3779B97F4A7C15, depth, width)
-    for counters in rows:
-        total = sum(counters[:width])
-        out += struct.pack("<QQ", total & (1 << 64) - 1, total >> 64)
-        out += struct.pack(f"<{len(counters)}Q", *counters)
-    return sealed(out)
-
-
-def sealed(content):
-    return content + struct.pack("<I", zlib.crc32(content))
-
-
-def sketch_bytes(seeds):
-    most = (1 << 64) - 1
-    one = sketch_form(1, 2, 3, [[1, 2, 3, 3, 2, 1]])
-    five = [[4, 4, 8, 0], [1, 1, 2, 0], [8, 0, 0, 8], [0, 8, 4, 4], [9, 1, 5, 5]]
-    all_of = sketch_form(2, 2, 2, five)
-
-    def damaged(at, value, form=one):
-        content = bytearray(form[:-4])
-        content[at:at + len(value)] = value
-        return sealed(bytes(content))
-    for name, recipe, content in [
-            ("one", "2 x 3 counters", one), ("telemetry", "2 x 2 counters of a ring", all_of),
-            ("busy", "samples/busy/telemetry.sketch", sample("busy/telemetry.sketch")),
-            ("large", "counters whose sum passes 64 bits", sketch_form(1, 1, 2, [[most, most]])),
-            ("empty", "nothing", b""), ("mark", "half a mark", b"MKSK"),
-            ("foreign", "another mark", b"mkSKETCH" + one[8:]), ("header", "55 bytes", one[:55]),
-            ("version", "version 2", damaged(8, b"\2")), ("kind", "kind 3", damaged(12, b"\3")),
-            ("hash", "another hash", damaged(16, b"S")), ("seed", "another seed", damaged(32, b"\0")),
-            ("zero", "no rows", damaged(40, bytes(8))), ("flat", "no columns", damaged(48, bytes(8))),
-            ("overflow", "more counters than can be numbered", damaged(40, b"\xff" * 8)),
-            ("truncated", "one byte is missing", one[:-1]),
-            ("huge", "a shape of 2^64 - 1 counters",
-             damaged(40, struct.pack("<QQ", most, 1))),
-            ("trailing", "one byte too many", one + b"\0"),
-            ("checksum", "a wrong checksum", one[:-1] + bytes([one[-1] ^ 1])),
-            ("rows", "rows that sum to different totals", damaged(72, b"\7")),
-            ("total", "a total that no row sums to", damaged(64, b"\1")),
-            ("active", "more active slots than slots",
-             sketch_form(2, 2, 2, [five[0], [9, 0, 0, 9], *five[2:]])),
-            ("tenants", "fewer tenants than slots",
-             sketch_form(2, 2, 2, [*five[:2], [7, 0, 0, 7], *five[3:]])),
-            ("statuses", "fewer statuses than slots",
-             sketch_form(2, 2, 2, [*five[:3], [0, 7, 3, 4], five[4]])),
-            ("slots", "more slots than 64 bits count",
-             sketch_form(2, 1, 2, [[most, most]] * 5))]:
-        seeds.add("sketch_bytes", name, recipe, content)
-
-
-def sketch(seeds):
-    merge, double, swap, reset, clear, heavy, copy, accuracy, ring, add = range(10)
-
-    def added(key, amount):
-        return bytes([add]) + number(key) + b"\0" + number(amount)
-
-    def nearly_full(key):
-        return bytes([add]) + number(key) + bytes([6, 3])
-    some = b"".join(added(k, k * 3) for k in [1, 7, 42, 99, 0xFFFFFFFF])
-    slots = b"".join(numbers(s % 8, 40 + s % 3, s % 2) for s in range(12))
-    doubles = struct.pack("<dd", 0.01, 0.02)
-    for name, recipe, content in [
-            ("adds", "five keys", some), ("full", "more than a counter holds",
-                                          nearly_full(7) + added(7, 9) + nearly_full(9)),
-            ("merges", "two sketches added up", some + bytes([swap]) + some + bytes([merge])),
-            ("doubled", "a sketch added to itself, until it is full",
-             nearly_full(7) + bytes([double, double])),
-            ("shapes", "sketches of two shapes", some + bytes([reset, 3, 9, 9, merge, swap, merge])),
-            ("zero", "no rows, no columns", bytes([reset, 0, 9, 9, reset, 3, 0, 9])),
-            ("huge", "shapes that are too large",
-             bytes([reset, 3, 2, 0, reset, 3, 9, 1, reset, 3, 9, 2, reset, 3, 1, 0])),
-            ("memory", "no memory", some + bytes([reset, 6, 39, 3, copy, 1, copy, 2])),
-            ("clear", "cleared", some + bytes([clear])),
-            ("heavy", "the heaviest of six", some + bytes([heavy]) + counted(1, 7, 42, 99, 42, 5) +
-             bytes([3])),
-            ("copies", "copied, written and read", some + bytes([copy, 0])),
-            ("accuracy", "a shape for an accuracy", bytes([accuracy]) + doubles),
-            ("accuracy-small", "an accuracy that takes too much",
-             bytes([accuracy]) + struct.pack("<dd", 1e-300, 0.5)),
-            ("accuracy-none", "what is no accuracy",
-             bytes([accuracy]) + struct.pack("<dd", -1.0, 0.5) + bytes([accuracy]) +
-             struct.pack("<dd", 0.5, 1.0) + bytes([accuracy]) +
-             struct.pack("<dd", float("nan"), float("inf"))),
-            ("ring", "of a ring of twelve slots",
-             bytes([ring, 12, 2, 3]) + number(9) + bytes([31]) + number(2) + slots + b"\0"),
-            ("ring-memory", "the same without memory",
-             bytes([ring, 12, 0]) + slots + b"\1")]:
-        for shape, depth, width in [("", 3, 16), ("-odd", 5, 17)]:
-            seeds.add("sketch", name + shape, f"{recipe}, {depth} x {width} counters",
-                      bytes([depth - 1, width - 1]) + content, kept=not shape)
-
-
-TOPOLOGIES = ["Empty", "SparseFrontier", "HybridFrontier", "DenseFrontier", "FusedDense",
-              "MemoryConstrained"]
-
-
-def wide(value):
-    return b"\0" + number(value) if value < 1 << 32 else b"\4" + struct.pack("<Q", value)
-
-
-def bps(value):
-    return b"\x27" + struct.pack("<H", value) if value else b"\x1f"
-
-
-def request(r, previous):
-    small = ["queue_len", "requested_worker_groups", "max_workgroup_size_x",
-             "max_compute_workgroups_per_dimension", "max_compute_invocations_per_workgroup",
-             "requested_hit_capacity", "expected_hits_per_item", "hot_opcode_count",
-             "hot_window_count"]
-    return (numbers(*(r.get(key, 0) for key in small)) + wide(r.get("requeue_count", 0)) +
-            numbers(r.get("max_priority_age", 0), r.get("graph_node_count", 0),
-                    r.get("graph_edge_count", 0)) +
-            bps(r.get("frontier_density_bps", 0)) + bps(r.get("memory_pressure_bps", 0)) +
-            wide(r.get("resident_device_bytes", 0)) + wide(r.get("device_memory_budget_bytes", 0)) +
-            bytes([TOPOLOGIES.index(previous) if previous else 6]))
-
-
-def launch(seeds):
-    usual = {"queue_len": 4096, "max_workgroup_size_x": 256, "requested_worker_groups": 0,
-             "max_compute_workgroups_per_dimension": 65535,
-             "max_compute_invocations_per_workgroup": 1024, "expected_hits_per_item": 1}
-
-    def asked(previous=None, **changes):
-        return request(usual | changes, previous)
-    nothing = bytes([0, 0, 0])  # no change of the policy, no slots, no metrics
-    hot = bytes([0, 8]) + bytes([5]) + bytes(range(1, 6)) + bytes([6, 1] * 8)
-    for name, recipe, content in [
-            ("usual", "a queue on an adapter", asked() + nothing),
-            ("ring", "what a ring of eight slots fills in", asked(queue_len=8) + hot),
-            ("requeues", "a ring that requeues past the last number",
-             asked(requeue_count=(1 << 64) - 1) + hot),
-            ("policy", "a policy whose hysteresis leaves the range",
-             asked() + bytes([1, 14, 1]) + number(10_000) + nothing),
-            ("items", "more items than have numbers", asked() + nothing + wide(1 << 33)),
-            ("padding", "items whose workgroups have no numbers",
-             asked(requested_worker_groups=254) + nothing + wide(0xFFFFFFFF)),
-            ("counted", "requeues past the last number", asked() + nothing + wide(5) +
-             wide((1 << 64) - 1) + wide(7) + numbers(3, 9) + b"\1"),
-            ("promoted", "promotions past the last number", asked() + nothing + wide(5) + wide(7) +
-             wide((1 << 64) - 1) + numbers(3, 9) + b"\0"),
-            ("hits", "more hits than 32 bits count",
-             asked(queue_len=0xFFFFFFFF, expected_hits_per_item=3) + nothing),
-            ("peak", "more bytes than 64 bits count",
-             asked(resident_device_bytes=(1 << 64) - 1) + nothing),
-            ("memory", "more bytes than the budget",
-             asked(resident_device_bytes=1 << 20, device_memory_budget_bytes=1 << 20) + nothing),
-            ("zero", "an adapter without a limit", asked(max_workgroup_size_x=0) + nothing)]:
-        seeds.add("launch", name, recipe, content)
-    for v in vectors("recommend"):
-        seeds.add("launch", v["id"], f"golden vector {v['id']}",
-                  request(v["input"]["request"], v["input"]["previous_topology"]) + nothing,
-                  kept=False)
 
 
 def kernel(slots, observable=16, log=5, io=2, table=4, what=0, changes=(), cursor=0, answers=()):
@@ -293,6 +158,78 @@ def kernels():
         ("overlap", "copies that overlap", kernel(
             [(1, 5, 0, 2, 160, 161, 20), (1, 5, 0, 2, 165, 161, 9), (1, 5, 0, 2, 160, 170, 20)],
             observable=40)),
+        *((f"copies-{name}", f"copies of {min(lengths)} to {max(lengths)} words, {what}", kernel(
+            [(1, 5, 0, 2, *copy) for i, n in enumerate(lengths) for copy in (
+                (160, area + 32 * i, 23), (area + 32 * i + at, area + 32 * i + to, n))],
+            observable=47, changes=[(160 + i, 1000 + 7 * i) for i in range(23)]))
+          for area in (184,)
+          for name, what, at, to, lengths in (
+              ("apart", "8 words apart", 0, 8, (3, 4, 5, 7, 8)),
+              ("over", "8 words apart, over one another", 0, 8, (9, 11, 12, 13, 15)),
+              ("near", "4 words apart, over one another", 0, 4, (5, 7, 8, 9, 12)),
+              ("back", "4 words back, over one another", 4, 0, (4, 7, 8, 9, 12)),
+              ("odd", "4 words apart, from an odd word", 1, 5, (3, 4, 5, 8, 9)),
+              ("even", "8 words apart, from an even word", 2, 10, (4, 6, 8, 9, 12)),
+              ("askew", "5 words apart", 0, 5, (4, 5, 6, 8, 11)),
+              ("askew-back", "5 words back", 5, 0, (4, 5, 6, 8, 11)),
+              ("close", "1 word apart", 0, 1, (1, 2, 4, 5, 9)),
+              ("closer", "3 words apart", 0, 3, (3, 4, 6, 7, 8)),
+              ("same", "onto themselves", 3, 3, (1, 4, 5, 8, 9)),
+              ("far", "12 words apart", 0, 12, (8, 11, 12, 13, 16)))),
+        ("copies-system", "copies out of the system's words, and across their end", kernel(
+            [(1, 5, 0, 2, at, to, n) for at, to, n in (
+                (0, 160, 8), (152, 160, 8), (156, 160, 8), (156, 164, 12), (159, 160, 4),
+                (160, 160, 8), (160, 164, 0), (160, 176, 16), (196, 160, 4), (192, 160, 9))],
+            observable=40, changes=[(3 + i, 7 * i + 1) for i in range(23)])),
+        ("swaps", "COMPARE_SWAP that finds what it expects, and that does not", kernel(
+            [(1, 4, 0, 2, 160, 0, 9), (1, 4, 0, 2, 160, 9, 8), (1, 4, 0, 2, 161, 77, 5),
+             (1, 4, 0, 2, 161, 1, 2, 3), (1, 4, 0, 2, 239, 0, 7), (1, 4, 0, 2, 240, 0, 7),
+             (1, 4, 0, 2, 159, 0, 7), (1, 4, 0, 2, 399, 0, 7)],
+            observable=47, changes=[(161, 77), (162, 5)])),
+        ("levels", "priorities that are none, and opcodes next to those that are counted", kernel(
+            [(1, 0, 0, level) for level in (3, 4, 5, 6, 0xFFFFFFFF)] +
+            [(1, op, 0, 2) for op in (31, 32, 33, 0xFFFF)])),
+        ("counters", "counters that wrap", kernel(
+            [(1, 0, 0, 2), (1, 8, 0, 2), (1, 0, 29, 2), (1, 0, 1, 2)], what=9,
+            changes=[(96, 0xFFFFFFFF), (64, 0xFFFFFFFF), (138, 0xFFFFFFFF), (142, 0xFFFFFFFF),
+                     (143, 0xFFFFFFFF), (144, 0xFFFFFFFF), (145, 0xFFFFFFFF), (33, 0)])),
+        *((f"base-{base}", f"masks that begin at word {base}", kernel(
+            [(1, 0, tenant, 2) for tenant in (0, 1, 2, 26, 27, 28, 29, 30, 31)],
+            changes=[(2, base), (3, 1), (31, 1), (32, 1), (33, 1), (1, 1)]))
+          for base in (0, 1, 2, 3, 4, 5, 6)),
+        ("tables", "steps to the table's end, and past it", kernel(
+            [(1, 6, 0, 2, 0, 255, 0), (1, 6, 0, 2, 1, 0, 1), (1, 6, 0, 2, 1, 1, 2),
+             (1, 6, 0, 2, 0, 7, 3, 9999), (1, 6, 0, 2, 0, 8, 9999, 3), (1, 6, 0, 2, 0, 8, 16)],
+            table=4)),
+        ("tables-256", "the same of 256 words", kernel(
+            [(1, 6, 0, 2, 0, 255, 0), (1, 6, 0, 2, 1, 0, 1), (1, 6, 0, 2, 0, 256, 2)], table=3)),
+        ("tables-600", "steps of a table of three states", kernel(
+            [(1, 6, 0, 2, 1, 5, 0), (1, 6, 0, 2, 2, 87, 1), (1, 6, 0, 2, 2, 88, 2)], table=5)),
+        ("one-observable", "one observable word", kernel(
+            [(1, 7, 0, 2, 1, 77), (1, 1, 0, 2, 5, 160), (1, 1, 0, 2, 5, 161)], observable=1)),
+        ("packed-full", "packed slots that are full", kernel(
+            [(1, 0x80000001, 0, 2, words(23)),
+             (1, 0x80000001, 0, 2, words(1 | 11 << 8 | 1 << 16, 7, 161)),
+             (1, 0x80000001, 0, 2, words(1 | 5 << 16)), (1, 0x80000001, 0, 2, words(24)),
+             (1, 0x80000001, 0, 2, words(3 | 2 << 8, 2 << 8, 1 << 8, 9, 9)),
+             (1, 0x80000001, 0, 2, words(2 | 2 << 8 | 2 << 24, 0))])),
+        ("waiting-none", "slots that wait, and no queue", kernel(
+            [(4, 0xFFFD, 0, 2), (4, 0xFFFD, 0, 2, *[0] * 12, 0), (1, 0xFFFD, 0, 2, 9)], io=0)),
+        ("waiting-one", "slots that wait for a queue of one", kernel(
+            [(4, 0xFFFD, 0, 2, 7), (1, 0xFFFD, 0, 2, 9), (4, 0xFFFD, 0, 2, *[0] * 12, 0)], io=1)),
+        *((f"meddled-{name}", f"one slot to meddle with, {what}", kernel(
+            [slot], io=3, what=quotas, answers=[(0x10, 0), (0x11, 0), (1, 0)],
+            changes=[(35, 0), (60, 0)]))
+          for quotas, of in ((0, ""), (9, "-quota"))
+          for name, what, slot in (
+              ("work" + of, "with work", (1, 1, 2, 2, 7, 160)),
+              ("yield" + of, "that yielded", (5, 11, 2, 2)),
+              ("requeue" + of, "that came back", (6, 12, 2, 2)),
+              ("stranger" + of, "of a tenant without a mask", (1, 1, 29, 2)),
+              ("wait" + of, "that waits for room", (4, 0xFFFD, 2, 2, 7)),
+              ("answered" + of, "whose answer is there", (4, 0xFFFD, 2, 2, *[0] * 12, 0)),
+              ("failed" + of, "whose request failed", (4, 0xFFFD, 2, 2, *[0] * 12, 1)),
+              ("asked" + of, "whose answer is not there", (4, 0xFFFD, 2, 2, *[0] * 12, 2)))),
         ("partitions", "partitions that overlap and end nowhere", kernel(
             [(1, 0, 0, p % 6) for p in range(8)],
             changes=[(129, 2), (130, 9), (131, 0), (132, 0xFFFFFFFF), (134, 3)])),
@@ -312,13 +249,24 @@ def interpreter(seeds):
 
 def schedule(seeds):
     turns = bytes([0, 1, 2, 7, 11, 3, 30, 44, 5, 9, 0, 1, 47, 2, 8, 6] * 2)
+    # The host publishes NOPs and LOAD_MISSes of tenants 1 and 29 into the first slots, and answers.
+    host = b"".join(
+        bytes([t, 251, s]) + numbers(op, tenant) + b"\2" + numbers(9, 160, 0) +
+        bytes([t + 3, 250, s, s % 2])
+        for t, s, op, tenant in [(0, 0, 0, 1), (9, 1, 0xFFFD, 1), (4, 0, 1, 29), (7, 2, 0, 0),
+                                 (1, 1, 0xFFFD, 1), (30, 0, 2, 1), (33, 3, 0, 29)] * 3)
+    with_host = ["opcodes", "handlers", "tenants", "quotas", "waiting", "queue-full", "partitions",
+                 "levels", "counters", "waiting-one"]
     for name, recipe, content in kernels():
         for form, what, lanes, flags, more in [
                 ("", "one after the other", 2, 0, b""), ("-mixed", "in turns", 3, 0, turns),
                 ("-by-priority", "in turns, by priority, for five passes", 3, 19, turns),
+                ("-host", "in turns with the host, for eight passes", 2, 30, host),
+                ("-host-by-priority", "in turns with the host, by priority", 3, 31, host),
                 ("-persistent", "in turns, for eight passes", 2, 30, turns)]:
             seeds.add("schedule", name + form, f"{recipe}; {lanes} lanes {what}",
-                      bytes([lanes - 1, flags]) + content + more, kept=not form)
+                      bytes([lanes - 1, flags]) + content + more,
+                      kept=not form or (more is host and name in with_host))
 
 
 def zstd_frame(content):

@@ -13,7 +13,16 @@ def control(seeds):
             ("askew", "641 bytes", whole + b"\0"),
             ("word", "one word", whole[:4]),
             ("base", "its TENANT_BASE far beyond the table", changed(whole, w2=0xFFFFFFF0)),
-            ("base1", "TENANT_BASE 1", changed(whole, w2=1))]:
+            ("partitions", "540 bytes, which end with the partitions", whole[:540]),
+            ("no-partitions", "536 bytes, which end before the last partition", whole[:536]),
+            ("metrics", "512 bytes, which end with the metrics", whole[:512]),
+            ("no-metrics", "508 bytes, which end before the last metric", whole[:508]),
+            ("observable", "and one observable word", whole + words(77)),
+            ("observable-2", "and two observable words", whole + words(77, 78)),
+            *((f"base{base}", f"TENANT_BASE {base}, every mask and quota given",
+               changed(whole, w2=base, **{f"w{i}": 1 for i in range(3, 64)}))
+              for base in (0, 1, 2, 3, 4, 5, 6)),
+            ("first-partition", "its first partition begins at slot 7", changed(whole, w129=7))]:
         seeds.add("control", name, f"samples/busy/control.bin, {recipe}", content)
     seeds.add("control", "empty", "nothing", b"")
     for v in vectors("readers", "write_priority_offsets"):
@@ -65,6 +74,10 @@ def large_ring(seeds):
     def shape(slots, order, opcodes, tenants, nth=0, reuses=0, none=0, offset=0):
         return (struct.pack("<H", slots) + bytes([order, opcodes - 1]) + number(tenants) +
                 bytes([nth, reuses]) + struct.pack("<Q", 20261122) + bytes([offset, none]))
+
+    def unusual(count, statuses, opcodes, depth=2, width=64):
+        return (numbers(statuses, opcodes) + bytes([depth - 1, width - 1]) +
+                struct.pack("<H", count))
     for name, recipe, content in [
             ("streamed", "35,000 slots, which are streamed, without windows",
              shape(35000, 0, 1, 3, none=1)),
@@ -76,7 +89,23 @@ def large_ring(seeds):
             ("memory", "2,000 slots; allocation 7 fails", shape(2000, 0, 3, 7, nth=7)),
             ("memory-wide", "the same of many tenants; allocation 8 fails",
              shape(2000, 0, 3, 0xFFFFFFFF, nth=8)),
-            ("reused", "3,000 slots, into storage of half of them", shape(3000, 3, 3, 7, reuses=1))]:
+            ("reused", "3,000 slots, into storage of half of them", shape(3000, 3, 3, 7, reuses=1)),
+            ("all-windows", "300 slots, each of a window", shape(300, 0, 1, 3) + unusual(300, 0, 1)),
+            ("spaced", "5,000 slots of tickets that are multiples of 4,096", shape(5000, 255, 1, 3)),
+            ("spaced-more", "20,000 slots of such tickets, of many tenants",
+             shape(20000, 255, 2, 0xFFFFFFFF)),
+            ("streamed-windows", "78,000 slots of as many windows, which are streamed",
+             shape(39000, 0, 3, 7) + unusual(0, 0, 0) + b"\xff"),
+            ("strangers", "9,000 slots whose opcodes, tenants and statuses are seldom seen twice",
+             shape(9000, 0, 1, 0xFFFFFFFF, none=1) + unusual(9000, 0xFFFFFFFF, 0xFFFFFFFF)),
+            ("strange-opcodes", "5,000 slots of strange opcodes and few tenants, in 5 x 33 counters",
+             shape(5000, 0, 1, 3, none=1) + unusual(5000, 0, 0xFFFFFFFF, 5, 33)),
+            ("strange-tenants", "5,000 slots of strange tenants and few opcodes, in 4 x 80 counters",
+             shape(5000, 0, 1, 0xFFFFFFFF, none=1) + unusual(5000, 12, 4, 4, 80)),
+            ("strange-at-first", "9,000 slots, of which the first 3,000 are strange",
+             shape(9000, 0, 1, 3, none=1) + unusual(3000, 0xFFFFFFFF, 0xFFFFFFFF, 3, 17)),
+            ("many", "3,000 slots of 900 opcodes, statuses and tenants",
+             shape(3000, 0, 1, 900, none=1) + unusual(3000, 900, 900, 1, 80))]:
         seeds.add("large_ring", name, recipe, content)
 
 
@@ -87,6 +116,8 @@ def debug_log(seeds):
             ("full", "a log of two records, full", words(8, *range(8))),
             ("partial", "a cursor inside a record", words(6, *range(8))),
             ("empty", "nothing", b""), ("askew", "five bytes", bytes(5)),
+            *((f"past-{size}", f"{size} words whose cursor is past their end",
+               words(8, *range(1, size))) for size in range(5, 10)),
             ("past", "a cursor far past the end", words(0xFFFFFFFF, 1, 2, 3, 4, 5))]:
         seeds.add("debug_log", name, recipe, content)
     for v in vectors("debuglog"):
@@ -107,12 +138,20 @@ def slots(seeds):
             ("packed-malformed", "a packed offset past the arguments",
              packed(1 | 2 << 8 | 3 << 24)),
             ("packed-backwards", "packed offsets that fall", packed(2 | 4 << 8 | 2 << 24, 1 << 8)),
+            ("packed-full", "a packed operation of eleven arguments",
+             packed(1 | 11 << 8 | 9 << 16, *range(1, 12))),
+            ("packed-table-full", "a packed slot of 23 operations", packed(23)),
+            ("load-miss-now", "two LOAD_MISS that cannot wait, the second one at the end",
+             words(1, 0xFFFD, 0, 0, 7, 0) + bytes(40) + words(2, 0xFFFD, 0, 0, 8, 0) + bytes(40)),
             ("load-miss", "a LOAD_MISS that can wait", words(1, 0xFFFD, 0, 0, 7, 1) + bytes(40)),
             ("done", "three slots, two of them DONE",
              words(3) + bytes(60) + words(2) + bytes(60) + words(3) + bytes(60))]:
         seeds.add("slots", name, recipe, numbers(2) + b"\0" + content)
     seeds.add("slots", "items", "more slots than there are", numbers(9) + b"\0" + bytes(64))
     seeds.add("slots", "items-overflow", "more slots than can be", numbers(1) + b"\x3a" + bytes(64))
+    for more in range(3):
+        seeds.add("slots", f"items-most-{more}", "next to the most slots that can be",
+                  numbers(more) + b"\x3f" + bytes(64))
     seeds.add("slots", "askew", "a ring of 66 bytes", numbers(1) + b"\0" + bytes(66))
     for v in vectors("decode_load_miss", "count_done"):
         count = v["input"].get("item_count", 1)
@@ -145,9 +184,28 @@ def io_queue(seeds):
             ("unknown", "an operation that does not exist",
              bytes([1]) + numbers(0) + call(publish, 0, numbers(4, 5, 6, 7, 8, 9, 10)))]:
         seeds.add("io_queue", name, recipe, head + content)
+    most = bytes([63]) + numbers(*[2] * 63)
+    for name, recipe, content in [
+            ("all", "the first, the last and one between of 63 slots, twice", b"".join(
+                call(complete, 0, bytes([1, 3]) + number(62) + b"\1" + number(31) + b"\0" +
+                     number(again) + b"\1") for again in (31, 62, 0, 30))),
+            ("statuses", "every call on slots of every status", b"".join(
+                call(poke, s, numbers(value)) for s, value in enumerate(
+                    (0, 1, 2, 3, 4, 7, 8, 0x0F, 0x10, 0x11, 0x12, 0xFFFFFFFF))) + b"".join(
+                call(kind, s, request if kind == publish else b"\1\0" if kind == complete else b"")
+                for kind in (status, claim, recycle, complete, publish, poll) for s in range(12))),
+            ("operations", "operations next to those there are", call(poke, 5, numbers(0)) + b"".join(
+                call(publish, 5, numbers(op, 5, 6, 7, 8, 9, 10)) + call(poke, 5, numbers(0))
+                for op in range(5))),
+            ("offsets", "an offset of more than 32 bits", call(poke, 5, numbers(0)) +
+             call(publish, 5, numbers(2, 0xFFFFFFFF, 6, 0x80000001, 0xFFFFFFFE, 9, 0xFFFFFFFD)) +
+             call(claim, 5))]:
+        seeds.add("io_queue", name, recipe, head + most + content)
     for name, recipe, content in [
             ("partial", "33 bytes are no queue", numbers(33) + b"\0"),
             ("large", "65 slots are too many", numbers(65 * 32) + b"\0"),
+            ("largest", "64 slots are not", numbers(64 * 32) + b"\0"),
+            ("empty", "a queue of no slots", numbers(0) + b"\0"),
             ("unaligned", "a queue one byte past a word", numbers(64) + b"\1")]:
         seeds.add("io_queue", name, recipe, content)
 
@@ -172,6 +230,7 @@ def publish(seeds):
              b"".join(call(one, s, plain(8 + s, *range(s), level=s)) for s in range(5))),
             ("packed", "a packed slot of two operations", call(one, 0, packed((1, 9, 170), (7,)))),
             ("packed-many", "256 operations in one slot", call(one, 0, b"\0\3\0\1\x0a")),
+            ("packed-most", "255 operations in one slot", call(one, 0, b"\0\3\0\1\x0b")),
             ("packed-table", "24 operations in one slot", call(one, 0, b"\0\3\0\1\x09")),
             ("packed-payload", "thirteen argument words in one slot",
              call(one, 0, packed((1, 1, 2, 3, 4), (2, 1, 2, 3, 4), (2, 1, 2, 3, 4)))),
@@ -189,6 +248,15 @@ def publish(seeds):
              call(items, 0, numbers(5), bytes([3]), work * 3) + call(miss, 1, numbers(7), b"\0") +
              call(batch, 0, numbers(2, 77), bytes([1]), item)),
             ("done", "into a slot that is DONE", call(poke, 1, numbers(3)) + call(one, 1, plain(8))),
+            ("stale", "over slots that had twelve arguments, in every way", b"".join(
+                call(one, s, plain(9, *range(21, 33))) + call(poke, s, numbers(3))
+                for s in range(12)) +
+             call(one, 0, plain(8)) + call(one, 1, plain(8, 5)) + call(one, 2, plain(8, *range(4))) +
+             call(one, 3, plain(8, *range(10))) + call(one, 4, plain(8, *range(11))) +
+             call(one, 5, packed((7,))) + call(batch, 6, numbers(2, 77), bytes([1]), item) +
+             call(items, 8, numbers(5), bytes([1]), work) + call(miss, 9, numbers(7), b"\0") +
+             call(window, 10, numbers(42, 1, 1000, 2), bytes([1]), counted(1), bytes([1]),
+                  counted())),
             ("past", "past the ring's end", b"".join([
                 call(one, 12, plain(8)), call(each, 11, bytes([2]), plain(8), plain(8)),
                 call(batch, 11, numbers(2, 7), bytes([1]), item),
@@ -218,11 +286,17 @@ def publish(seeds):
 def encode(seeds):
     for kind, what in enumerate(["control buffer", "ring", "debug log", "IO queue", "work items"]):
         tail = numbers(1, 29) if kind == 0 else numbers(5, 2) + numbers(1, 2, 3, 4, 9, 1, 2, 3)
-        for count in [0, 8, 65, 1_048_577]:
+        for count in [0, 8, 64, 65, 1_048_576, 1_048_577]:
             seeds.add("encode", f"{kind}-{count}", f"{what}, {count:,} of them",
                       bytes([kind, 0]) + number(count) + tail)
         seeds.add("encode", f"{kind}-memory", f"{what}, no memory",
                   bytes([kind, 15]) + number(8) + tail)
+    for tenants in [0, 28, 30, 31, 32, 33]:
+        seeds.add("encode", f"0-tenants-{tenants}", f"control buffer of {tenants} tenants",
+                  bytes([0, 0]) + number(8) + numbers(0, tenants))
+    for count in [0x0FFFFFFF, 0x10000000, 0x3FFFFFFF, 0x40000000, 0xFFFFFF5F, 0xFFFFFF60]:
+        seeds.add("encode", f"1-{count:x}", f"a length of {count:,} of each",
+                  bytes([1, 0]) + number(count))
     seeds.add("encode", "4-many", "more work items than slots",
               bytes([4, 0]) + number(1) + numbers(5, 2, 1, 2, 3, 4, 9, 1, 2, 3))
     seeds.add("encode", "4-reserved", "work items of a reserved opcode",
@@ -236,14 +310,17 @@ def errors(seeds):
                       number(code) + bytes([code % 16, code % 6]) + figures * (3 if what == "large"
                                                                              else 1),
                       kept=what == "small")
+        for found, bound, what in [(9, 9, "equal"), (9, 1, "above")]:
+            seeds.add("errors", f"{code}-{what}", f"code {code}, what was found {what} to the bound",
+                      number(code) + bytes([code % 16, code % 6]) +
+                      b"\0\x05\0" + bytes([found]) + b"\0" + bytes([bound]), kept=code == 63)
     for buffer in range(6):
         seeds.add("errors", f"waited-{buffer}", f"deadline_passed of buffer {buffer}",
                   number(67) + bytes([200, buffer]) + b"\0\x05\0\x01\0\x09")
     for index in range(12):
         for code in [55, 63, 65]:
             seeds.add("errors", f"subject-{code}-{index}", f"code {code} about {index}",
-                      number(code) + bytes([255, 0]) + b"\0" + number(index) + b"\0\x01\0\x09",
-                      kept=False)
+                      number(code) + bytes([255, 0]) + b"\0" + number(index) + b"\0\x01\0\x09")
 
 
 def digest(seeds):

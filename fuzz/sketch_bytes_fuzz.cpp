@@ -5,6 +5,7 @@
 
 #include "fuzz.h"
 #include "plain_sketch.h"
+#include "refusal.h"
 
 #include "megakernel_import.h"
 
@@ -41,40 +42,65 @@ wide size_of(std::uint32_t kind, wide counters) {
   return header + (kind == 1 ? 1 : 5) * (16 + 8 * counters) + 4;
 }
 
-/// Whether every row of every sketch sums to its sketch's total, and telemetry's totals agree.
-bool sums(fuzz::bytes from, std::uint32_t kind, std::uint64_t depth, std::uint64_t width) {
-  std::array<wide, 5> totals{};
+std::uint64_t shown(wide sum) {
+  return sum >> 64 != 0 ? ~std::uint64_t{0} : static_cast<std::uint64_t>(sum);
+}
+
+/// What of the counters is wrong: a row that does not sum to its sketch's total, or totals of
+/// telemetry that do not agree.
+fuzz::refusal wrong_sums(fuzz::bytes from, std::uint32_t kind, std::uint64_t depth,
+                         std::uint64_t width) {
+  wide slots = 0;
   std::size_t at = header;
   for (std::size_t s = 0; s < (kind == 1 ? 1u : 5u); ++s) {
-    totals[s] = wide{u64_at(from, at + 8)} << 64 | u64_at(from, at);
+    const wide total = wide{u64_at(from, at + 8)} << 64 | u64_at(from, at);
+    if (kind == 2) {
+      if (s == 0) slots = total;
+      if (slots >> 64 != 0) return {"sketch_row_sum_mismatch", 0, ~std::uint64_t{0}, shown(slots)};
+      const bool agrees = s == 1 ? total <= slots : s == 4 || total == slots;
+      if (!agrees) return {"sketch_row_sum_mismatch", 0, shown(total), shown(slots)};
+    }
     at += 16;
     for (std::uint64_t row = 0; row < depth; ++row) {
       wide sum = 0;
       for (std::uint64_t i = 0; i < width; ++i, at += 8) sum += u64_at(from, at);
-      if (sum != totals[s]) return false;
+      if (sum != total) return {"sketch_row_sum_mismatch", row, shown(sum), shown(total)};
     }
   }
-  if (kind == 1) return true;
-  return totals[0] >> 64 == 0 && totals[1] <= totals[0] && totals[2] == totals[0] &&
-         totals[3] == totals[0];
+  return {};
 }
 
-/// Why the bytes are no sketch of that kind; empty where they are.
-std::string_view wrong_with(fuzz::bytes from, std::uint32_t kind) {
-  if (!marked(from, 0, 8)) return "sketch_bytes_foreign";
-  if (from.size() < header) return "sketch_bytes_truncated";
-  if (u32_at(from, 8) != 1) return "sketch_version_unknown";
-  if (u32_at(from, 12) != kind) return "sketch_kind_mismatch";
-  if (!marked(from, 16, 40)) return "sketch_hash_unknown";
+/// Why the bytes are no sketch of that kind.
+fuzz::refusal wrong_with(fuzz::bytes from, std::uint32_t kind) {
+  if (!marked(from, 0, 8)) return {"sketch_bytes_foreign"};
+  if (from.size() < header) return {"sketch_bytes_truncated", 0, from.size(), header};
+  if (u32_at(from, 8) != 1) return {"sketch_version_unknown", 0, u32_at(from, 8), 1};
+  if (u32_at(from, 12) != kind) return {"sketch_kind_mismatch", 0, u32_at(from, 12), kind};
+  const std::uint64_t seed = u64_at(from, 32);
+  if (!marked(from, 16, 40))
+    return {"sketch_hash_unknown", marked(from, 16, 32) ? 1u : 0u, seed, 0x9E3779B97F4A7C15u};
   const std::uint64_t depth = u64_at(from, 40);
   const std::uint64_t width = u64_at(from, 48);
-  if (depth == 0 || width == 0) return "sketch_dim_zero";
-  if (wide{depth} * width > ~std::uint64_t{0}) return "sketch_dim_overflow";
+  if (depth == 0 || width == 0) return {"sketch_dim_zero", depth == 0 ? 0u : 1u, depth, width};
+  if (wide{depth} * width > ~std::uint64_t{0})
+    return {"sketch_dim_overflow", ~std::uint64_t{0}, depth, width};
   const wide size = size_of(kind, wide{depth} * width);
-  if (from.size() < size) return "sketch_bytes_truncated";
-  if (from.size() > size) return "sketch_bytes_trailing";
-  if (crc_of(from) != u32_at(from, from.size() - 4)) return "sketch_checksum_mismatch";
-  return sums(from, kind, depth, width) ? "" : "sketch_row_sum_mismatch";
+  if (from.size() < size) return {"sketch_bytes_truncated", 0, from.size(), shown(size)};
+  if (from.size() > size) return {"sketch_bytes_trailing", 0, from.size(), shown(size)};
+  const std::uint32_t stated = u32_at(from, from.size() - 4);
+  if (crc_of(from) != stated) return {"sketch_checksum_mismatch", 0, crc_of(from), stated};
+  return wrong_sums(from, kind, depth, width);
+}
+
+/// Sizes of the byte forms of shapes, of any that has a size.
+void check_sizes(fuzz::bytes from) {
+  if (from.size() < header) return;
+  const mk::sketch_shape shape{u64_at(from, 40), u64_at(from, 48)};
+  const wide counters = wide{shape.depth} * shape.width;
+  if (counters > ~std::uint64_t{0}) return;
+  fuzz::check(mk::sketch_bytes(shape) == shown(size_of(1, counters)) &&
+                  mk::telemetry_sketch_bytes(shape) == shown(size_of(2, counters)),
+              "a size is that of the shape, or the largest there is");
 }
 
 /// One sketch, whose total stands at byte `at`.
@@ -147,6 +173,7 @@ void repair_sums(std::span<std::uint8_t> bytes, std::uint32_t kind, std::uint64_
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::block bytes(fuzz::bytes(data, size), size % 3);  // of any alignment
+  check_sizes(bytes.plain());
   as_one(bytes.plain(), bytes.view());
   as_telemetry(bytes.plain(), bytes.view());
   return 0;

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "plain_adaptive.h"
+
 #include "scaling_support.h"
 
 import megakernel;
@@ -61,38 +63,17 @@ std::vector<double> any_doubles(dice& d, std::size_t count) {
   return values;
 }
 
-bool same_number(double a, double b) {
-  return (std::isnan(a) && std::isnan(b)) ||
-         std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
-}
-
-/// Each product and sum rounded by itself, whatever the compiler would like.
-double product(double a, double b) {
-  volatile double rounded = a * b;
-  return rounded;
-}
-double difference(double a, double b) {
-  volatile double rounded = a - b;
-  return rounded;
-}
-
 void diffusion() {
   dice d(*seeds());
   const auto values = any_doubles(d, d.below(9));
   const auto restriction = any_doubles(d, d.one_in(5) ? d.below(9) : values.size());
   const double damping = any_double(d);
   const std::uint32_t iterations = d.below(60);
-  auto wanted = values;
-  if (values.size() == restriction.size()) {
-    for (std::uint32_t step = 0; step < iterations; ++step) {
-      for (std::size_t i = 0; i < wanted.size(); ++i)
-        wanted[i] = difference(wanted[i], product(product(damping, restriction[i]), wanted[i]));
-    }
-  }
+  const auto wanted = plain::diffused(values, restriction, damping, iterations);
   auto got = values;
   RC_ASSERT(diffuse(got, restriction, damping, iterations) ==
             (values.size() == restriction.size()));
-  RC_ASSERT(std::ranges::equal(got, wanted, same_number));
+  RC_ASSERT(std::ranges::equal(got, wanted, plain::same_number));
 }
 
 void gradient() {
@@ -102,18 +83,10 @@ void gradient() {
   const auto matrix = any_doubles(d, n > 5 ? 30 : full - std::min<std::size_t>(full, d.below(2)));
   const auto slope = any_doubles(d, n > 5 ? 9 : n + 1 - d.below(2));
   const double rate = any_double(d);
-  std::vector<double> wanted;
-  if (matrix.size() >= full && slope.size() >= n) {
-    for (std::size_t row = 0; row < n; ++row) {
-      double sum = 0;
-      for (std::size_t i = 0; i < n; ++i)
-        sum = difference(sum, -product(matrix[row * n + i], slope[i]));
-      wanted.push_back(product(-rate, sum));
-    }
-  }
   std::vector<double> out(12, 7.0);
+  const auto wanted = plain::gradient_step(matrix, slope, n, rate, out.size());
   const auto got = natural_gradient_step(matrix, slope, n, rate, out);
-  RC_ASSERT(std::ranges::equal(got, wanted, same_number));
+  RC_ASSERT(std::ranges::equal(got, wanted, plain::same_number));
   RC_ASSERT(natural_gradient_step(matrix, slope, n, rate,
                                   std::span(out).first(n > 0 && n < 9 ? n - 1 : 0))
                 .empty());
@@ -124,12 +97,7 @@ void autotune() {
   std::vector<std::uint32_t> candidates(d.below(9));
   std::iota(candidates.begin(), candidates.end(), 100u);
   const auto costs = any_doubles(d, d.below(9));
-  std::size_t best = 0;
-  const std::size_t pairs = std::min(candidates.size(), costs.size());
-  for (std::size_t i = 1; i < pairs; ++i) {
-    if (std::is_lt(std::strong_order(costs[i], costs[best]))) best = i;
-  }
-  RC_ASSERT(autotune_choice(candidates, costs, 7) == (pairs == 0 ? 7u : candidates[best]));
+  RC_ASSERT(autotune_choice(candidates, costs, 7) == plain::cheapest(candidates, costs, 7));
 }
 
 void names() {

@@ -77,27 +77,63 @@ inline dev::launch launch_of(kernel_state& k) {
           .quotas = k.quotas};
 }
 
-inline void flush(dev::direct_counters<dev::host_memory>&) {}
-inline void flush(dev::counter_batch<dev::host_memory>& counters) { counters.flush(); }
+/// Memory that copies by quads, as a GPU's does: all loads go ahead of all stores. Quads that do
+/// not stand where 16 divides their address stay as they are.
+class quad_memory : public dev::host_memory {
+ public:
+  /// Of words below the observable ones it has copies of its own, which it does not look at.
+  const mk::word* control = nullptr;
+
+  void copy_quads(mk::word* to, const mk::word* from, mk::word quads) {
+    const auto whole = [](const mk::word* at) {
+      return reinterpret_cast<std::uintptr_t>(at) % 16 == 0;
+    };
+    if (!whole(to) || !whole(from) || from < control + 160) return;
+    const std::vector<mk::word> words(from, from + std::size_t{4} * quads);
+    std::ranges::copy(words, to);
+  }
+};
+
+template <class Memory>
+void flush(dev::direct_counters<Memory>&) {}
+template <class Memory>
+void flush(dev::counter_batch<Memory>& counters) {
+  counters.flush();
+}
 
 /// One-shot lanes, one after the other.
-template <class Counters>
-void interpret(kernel_state& k, std::uint32_t lanes, bool by_priority) {
-  const dev::launch where = launch_of(k);
-  using slots_type = dev::interpreter<dev::host_memory, Counters, user_opcodes>;
+template <class Counters, class Memory = dev::host_memory>
+void interpret_at(const dev::launch& where, std::uint32_t lanes, bool by_priority) {
+  using slots_type = dev::interpreter<Memory, Counters, user_opcodes>;
   for (std::uint32_t l = 0; l < lanes; ++l) {
-    dev::host_memory memory;
+    Memory memory;
+    if constexpr (requires { memory.control; }) memory.control = where.control;
     Counters counters(where, memory);
     slots_type slots(where, memory, counters);
     if (by_priority) {
-      dev::priority_lane<dev::host_memory, slots_type, Counters>(where, memory, slots, counters,
-                                                                 {l, lanes})
+      dev::priority_lane<Memory, slots_type, Counters>(where, memory, slots, counters, {l, lanes})
           .run_once();
     } else {
       dev::ring_lane<slots_type, Counters>(where, slots, counters, {l, lanes}).run_once();
     }
     flush(counters);
   }
+}
+
+template <class Counters>
+void interpret(kernel_state& k, std::uint32_t lanes, bool by_priority) {
+  interpret_at<Counters>(launch_of(k), lanes, by_priority);
+}
+
+/// The same by quads, of a control buffer that begins `shift` words past where 16 divides.
+inline void interpret_by_quads(kernel_state& k, std::uint32_t lanes, bool by_priority,
+                               std::size_t shift) {
+  std::vector<mk::word> moved(shift + k.control.size());
+  std::ranges::copy(k.control, moved.begin() + static_cast<std::ptrdiff_t>(shift));
+  dev::launch where = launch_of(k);
+  where.control = moved.data() + shift;
+  interpret_at<dev::direct_counters<quad_memory>, quad_memory>(where, lanes, by_priority);
+  k.control.assign(moved.begin() + static_cast<std::ptrdiff_t>(shift), moved.end());
 }
 
 inline void execute_plainly(kernel_state& k, std::uint32_t lanes, bool by_priority) {

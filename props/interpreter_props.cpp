@@ -208,6 +208,9 @@ void same_as_plainly(std::uint64_t seed, std::uint32_t lanes, bool by_priority) 
     kernel_state one_by_one = before;
     interpret<dev::direct_counters<dev::host_memory>>(one_by_one, lanes, by_priority);
     expect_none(different(one_by_one, expected));
+    kernel_state by_quads = before;
+    kernel::interpret_by_quads(by_quads, lanes, by_priority, n % 4);
+    expect_none(different(by_quads, expected));
     kernel_state aggregated = before;
     interpret<dev::counter_batch<dev::host_memory>>(aggregated, lanes, by_priority);
     // A slot that reads a counter may see it lag; what it has stored then is all that may differ.

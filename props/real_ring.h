@@ -6,7 +6,11 @@ namespace props::model {
 
 namespace mk = megakernel;
 
-inline refusal told(const mk::error& e) { return {mk::name(e.code), e.index, e.found, e.bound}; }
+/// One that is not about the right buffer is no refusal of the model's.
+inline refusal told(const mk::error& e) {
+  if (mk::name(e.buffer) != plain::buffer_of(mk::name(e.code))) return {"of another buffer"};
+  return {mk::name(e.code), e.index, e.found, e.bound};
+}
 
 /// Why there is no value; nothing, where there is one.
 template <class T>

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "plain_decoder.h"
+#include "plain_errors.h"
 
 namespace props::model {
 

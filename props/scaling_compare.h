@@ -72,6 +72,7 @@ inline std::string difference(const result<launch_recommendation>& got,
   if (static_cast<int>(r.pressure) != wanted.load) return "pressure";
   if (r.hit_capacity != wanted.hits) return "hit_capacity";
   if (r.estimated_peak_device_bytes != wanted.peak) return "peak";
+  if (r.device_memory_budget_bytes != wanted.budget) return "budget";
   if ((r.mode == execution_mode::jit) != wanted.jit) return "mode";
   if (r.promote_hot_opcodes != wanted.hot_opcodes) return "promote_hot_opcodes";
   if (r.promote_hot_windows != wanted.hot_windows) return "promote_hot_windows";
@@ -79,18 +80,61 @@ inline std::string difference(const result<launch_recommendation>& got,
   return {};
 }
 
-inline bool keeps_rules(const policy_parameters& p) {
-  const std::int64_t sparse = p.sparse_bps;
-  const std::int64_t dense = p.dense_bps;
-  const std::int64_t margin = p.frontier_hysteresis_bps;
-  const std::int64_t pressure = p.memory_pressure_bps;
-  const auto within = [](std::int64_t bps) { return bps >= 0 && bps <= 10'000; };
-  return p.sizing.default_workers > 0 && p.sizing.occupancy_divisor > 0 &&
-         p.sizing.max_dispatch_groups > 0 && p.sizing.powerful_worker_groups > 0 &&
-         p.hit_capacity_multiplier > 0 && p.saturated_waves > 0 && sparse <= dense &&
-         within(sparse - margin) && within(sparse + margin) && within(dense - margin) &&
-         within(dense + margin) && within(pressure) &&
-         within(pressure - std::int64_t{p.memory_hysteresis_bps});
+/// Which reason is not the plain one; empty where all are.
+inline std::string difference(std::span<const reason> got, const plain::reasons& wanted) {
+  for (std::size_t i = 0; i < std::max(got.size(), wanted.size()); ++i) {
+    if (i == got.size()) return "no reason " + std::string(wanted[i].rule);
+    if (i == wanted.size()) return "a reason too many: " + std::string(got[i].name());
+    if (got[i].name() != wanted[i].rule)
+      return std::string(got[i].name()) + " instead of " + std::string(wanted[i].rule);
+    for (std::size_t n = 0; n < wanted[i].numbers.size(); ++n)
+      if (got[i].numbers[n] != wanted[i].numbers[n])
+        return "a number of " + std::string(wanted[i].rule);
+  }
+  return {};
+}
+
+/// A whole explanation, of a launch that was decided on `given`.
+inline std::string difference(const explanation& why, const plain::policy& policy,
+                              const plain::ask& given, int previous, plain::reasons so_far = {}) {
+  const plain::launch wanted = plain::recommend(policy, given, previous);
+  plain::explain(policy, given, previous, wanted, so_far);
+  if (auto what = difference(why.outcome(), wanted); !what.empty()) return what;
+  const plain::ask decided = plain::inferred(given);
+  if (why.request().frontier_density_bps != decided.density ||
+      why.request().memory_pressure_bps != decided.pressure)
+    return "what was inferred";
+  return difference(why.reasons(), so_far);
+}
+
+/// Which parameter breaks its bounds first, in the order of `policy_parameter`; nothing where none
+/// does.
+struct broken_rule {
+  std::uint64_t index = 0, found = 0, bound = 0;
+};
+inline std::optional<broken_rule> broken(const policy_parameters& p) {
+  constexpr std::uint64_t any = 0xFFFF'FFFF;
+  const std::uint64_t above_dense = p.dense_bps > 10'000 ? 0 : 10'000 - p.dense_bps;
+  struct bounds {
+    std::uint64_t value, least, most;
+  };
+  const std::array all{
+      bounds{p.sizing.default_workers, 1, any},
+      bounds{p.sizing.occupancy_divisor, 1, any},
+      bounds{p.sizing.max_dispatch_groups, 1, any},
+      bounds{p.sizing.powerful_worker_groups, 1, any},
+      bounds{p.hit_capacity_multiplier, 1, any},
+      bounds{p.saturated_waves, 1, any},
+      bounds{p.dense_bps, 0, 10'000},
+      bounds{p.sparse_bps, 0, p.dense_bps},
+      bounds{p.frontier_hysteresis_bps, 0, std::min<std::uint64_t>(p.sparse_bps, above_dense)},
+      bounds{p.memory_pressure_bps, 0, 10'000},
+      bounds{p.memory_hysteresis_bps, 0, p.memory_pressure_bps}};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].value < all[i].least) return broken_rule{i, all[i].value, all[i].least};
+    if (all[i].value > all[i].most) return broken_rule{i, all[i].value, all[i].most};
+  }
+  return std::nullopt;
 }
 
 }  // namespace props::scaling

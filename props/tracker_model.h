@@ -11,6 +11,8 @@
 #include <tuple>
 #include <vector>
 
+#include "plain_errors.h"
+
 namespace props::tracker {
 
 struct stuck {
@@ -21,9 +23,10 @@ struct stuck {
   friend bool operator==(const stuck&, const stuck&) = default;
 };
 
-/// A report, or the name of a refusal.
+/// A report, or a refusal: its name, index, found value and bound.
 struct finding {
   std::string_view refused{};
+  std::array<std::uint64_t, 3> figures{};
   std::string_view verdict{};
   std::uint64_t done = 0;
   std::uint64_t done_delta = 0;
@@ -47,15 +50,23 @@ class model {
 
   finding look(const Memory& m, std::int64_t at) {
     const auto word = [&m](std::size_t i) { return m.control[i]; };
-    if (seen_ && m.slots.size() != slots_.size()) return {.refused = "ring_resized"};
-    if (seen_ && at < last_look_) return {.refused = "clock_regressed"};
+    if (seen_ && m.slots.size() != slots_.size())
+      return {.refused = "ring_resized", .figures = {0, m.slots.size(), slots_.size()}};
+    const auto stamp = [](std::int64_t t) { return static_cast<std::uint64_t>(t < 0 ? 0 : t); };
+    if (seen_ && at < last_look_)
+      return {.refused = "clock_regressed", .figures = {0, stamp(at), stamp(last_look_)}};
     const auto total = extended(m);
-    if (!total) return {.refused = "done_count_regressed"};
+    if (!total) {
+      const bool high = word(141) == 1 && word(149) != 0;
+      return {.refused = "done_count_regressed",
+              .figures = {1, high ? std::uint64_t{word(149)} << 32 | word(1) : word(1),
+                          high ? done_ : static_cast<std::uint32_t>(done_)}};
+    }
 
     finding f;
     f.done = *total;
-    f.done_delta = seen_ ? *total - done_ : 0;
-    if (!seen_ || f.done_delta != 0) last_progress_ = at;
+    f.done_delta = counted_ ? *total - done_ : 0;
+    if (!counted_ || f.done_delta != 0) last_progress_ = at;
     const auto quiet = static_cast<unsigned __int128>(static_cast<__int128>(at) - last_progress_);
     f.quiet = static_cast<std::int64_t>(std::min<unsigned __int128>(quiet, INT64_MAX));
     const bool both_report = seen_ && word(141) == 1 && before_.control[141] == 1;
@@ -76,11 +87,15 @@ class model {
     remember(m, at, f);
     f.verdict = judge(f, word(0) != 0);
     before_ = m;
+    counted_ = true;
     done_ = *total;
     last_look_ = at;
     seen_ = true;
     return f;
   }
+
+  /// The next count is taken up as it is.
+  void take_up_count() { counted_ = false; }
 
  private:
   struct known {
@@ -93,14 +108,14 @@ class model {
     const std::uint32_t low = m.control[1];
     if (m.control[141] == 1 && m.control[149] != 0) {
       const std::uint64_t whole = std::uint64_t{m.control[149]} << 32 | low;
-      if (!seen_ || whole >= done_) return whole;
+      if (!counted_ || whole >= done_) return whole;
       // The low half may have been read wrapped, before the high half moved.
       const std::uint64_t wrap = 4'294'967'296;
       if (whole > 0xFFFFFFFFFFFFFFFF - wrap || whole + wrap < done_) return std::nullopt;
       if (whole + wrap - done_ > 0x7FFFFFFF) return std::nullopt;
       return whole + wrap;
     }
-    if (!seen_) return low;
+    if (!counted_) return low;
     const std::uint32_t step = low - static_cast<std::uint32_t>(done_);
     if (step > 0x7FFFFFFF) return std::nullopt;
     return done_ + step;
@@ -128,7 +143,7 @@ class model {
   }
 
   [[nodiscard]] std::string_view judge(const finding& f, bool shutdown) const {
-    if (!seen_) return "watching";
+    if (!counted_) return "watching";
     if (f.done_delta != 0) return "progressing";
     const bool alarm = f.quiet >= patience_;
     if (f.heartbeat == 0u && shutdown) return "stopped";
@@ -140,6 +155,7 @@ class model {
 
   std::int64_t patience_;
   bool seen_ = false;
+  bool counted_ = false;
   Memory before_{};
   std::vector<known> slots_;
   std::uint64_t done_ = 0;
@@ -150,7 +166,11 @@ class model {
 /// The library's report, or its refusal.
 template <class Report>
 finding told(const Report& r) {
-  if (!r) return {.refused = name(r.error().code)};
+  if (!r) {
+    const auto& e = r.error();
+    if (name(e.buffer) != plain::buffer_of(name(e.code))) return {.refused = "of another buffer"};
+    return {.refused = name(e.code), .figures = {e.index, e.found, e.bound}};
+  }
   finding f{.verdict = name(r->verdict),
             .done = r->done,
             .done_delta = r->done_delta,

@@ -33,6 +33,12 @@ struct textbook {
     for (u64 r = 0; r < depth; ++r) least = std::min(least, counters[at(r, key)]);
     return least;
   }
+  /// The largest of its counters.
+  [[nodiscard]] u64 most(u32 key) const {
+    u64 largest = 0;
+    for (u64 r = 0; r < depth; ++r) largest = std::max(largest, counters[at(r, key)]);
+    return largest;
+  }
   /// Whether the library's sketch is the same.
   template <class Sketch>
   [[nodiscard]] bool is(const Sketch& sketch) const {
