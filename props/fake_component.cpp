@@ -147,7 +147,8 @@ constexpr interface all{
       made->where = wanted->where;
       made->by_priority = wanted->by_priority != 0;
       made->lanes = made->running = *lanes;
-      for (word i = 0; i < *lanes; ++i) made->threads.emplace_back([made, i] { run_lane(*made, i); });
+      for (word i = 0; i < *lanes; ++i)
+        made->threads.emplace_back([made, i] { run_lane(*made, i); });
       *started = made;
       return answer::yes;
     },
