@@ -67,8 +67,9 @@ inline void check_without_memory(const mk::telemetry_sketch& sketch) {
   unsigned copying = 1, shaping = 1, reading = 1;
   while (fails(copying, [&] { return sketch.copy(); })) ++copying;
   while (fails(shaping, [&] { return mk::telemetry_sketch::of_shape(depth, width); })) ++shaping;
-  const auto bytes = mk::write_sketch(sketch).value();
-  while (fails(reading, [&] { return mk::read_telemetry_sketch({bytes.data(), bytes.size()}); }))
+  const auto written = mk::write_sketch(sketch).value();
+  while (
+      fails(reading, [&] { return mk::read_telemetry_sketch({written.data(), written.size()}); }))
     ++reading;
   check(copying == 6 && shaping == 6 && reading == 6, "five sketches take five allocations");
   mk::telemetry_sketch none;

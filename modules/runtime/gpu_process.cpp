@@ -356,7 +356,7 @@ gpu::answer gpu_host::scan(const gpu::scan_request& wanted, std::span<unsigned c
     digests_ = std::move(*made);
   }
   const messages::scan::asked asked{.what = wanted.what, .zero = 0, .patience = wanted.patience};
-  messages::scan::told told;
+  messages::scan::told told{};
   const auto wait = std::chrono::nanoseconds(std::min<std::uint64_t>(
       wanted.patience, std::chrono::nanoseconds(patience_to_start).count()));
   const auto how =
@@ -405,7 +405,7 @@ class remote_component {
     waiting_.reset();
     auto started = gpu_host::start(program_, name_, files_);
     if (!started) return std::unexpected(started.error());
-    messages::open::told told;
+    messages::open::told told{};
     gpu::reason why{};
     if ((*started)->ask<messages::open>({}, told, why, -1, patience_to_start) != gpu::answer::yes) {
       told.why_not[sizeof told.why_not - 1] = '\0';
@@ -451,7 +451,7 @@ class remote_component {
     asked.by_priority = wanted.by_priority != 0;
     asked.one_shot = wanted.one_shot != 0;
     asked.ring_on_card = wanted.ring_on_card != 0;
-    messages::start::told told;
+    messages::start::told told{};
     std::unique_ptr<gpu_host> host;
     gpu::answer how{};
     // One that waited may have gone since it was seen.
@@ -490,19 +490,19 @@ class remote_component {
         }
       },
       .running = [](gpu::kernel* of, std::uint32_t* lanes, gpu::reason* why) -> gpu::answer {
-        messages::running::told told;
+        messages::running::told told{};
         const auto how = host_of(of).ask<messages::running>({}, told, *why);
         *lanes = static_cast<std::uint32_t>(told.lanes);
         return how;
       },
       .ask_flush = [](gpu::kernel* of) -> std::uint32_t {
-        messages::ask_flush::told told;
+        messages::ask_flush::told told{};
         gpu::reason why;
         (void)host_of(of).ask<messages::ask_flush>({}, told, why);
         return static_cast<std::uint32_t>(told.number);
       },
       .flushed = [](gpu::kernel* of, std::uint32_t number) -> bool {
-        messages::flushed::told told;
+        messages::flushed::told told{};
         gpu::reason why;
         return host_of(of).ask<messages::flushed>({.number = number}, told, why) ==
                    gpu::answer::yes &&
@@ -510,7 +510,7 @@ class remote_component {
       },
       .leave =
           [](gpu::kernel* of) {
-            messages::leave::told told;
+            messages::leave::told told{};
             gpu::reason why;
             (void)host_of(of).ask<messages::leave>({}, told, why);
           },
@@ -520,7 +520,7 @@ class remote_component {
         messages::carry::asked asked{};
         asked.count = std::min(count, gpu::most_runs);
         std::copy_n(runs, asked.count, asked.runs);
-        messages::carry::told told;
+        messages::carry::told told{};
         const auto how = host_of(of).ask<messages::carry>(asked, told, *why);
         *room = static_cast<std::uint32_t>(std::min<std::uint64_t>(told.room, gpu::most_runs));
         return how;
