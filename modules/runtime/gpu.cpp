@@ -220,6 +220,7 @@ void gpu_target::start_keeper() noexcept {
     });
   } catch (const std::exception&) {
     // Whoever asks how many lanes run starts the next quantum, too, only later.
+    keeping_.store(carrier_.joinable(), std::memory_order_relaxed);
   }
 }
 

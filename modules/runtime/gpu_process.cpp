@@ -215,7 +215,6 @@ std::expected<std::unique_ptr<gpu_host>, std::string> gpu_host::start(
   theirs.close();
   std::unique_ptr<gpu_host> made(new (std::nothrow) gpu_host(child, std::move(ours)));
   if (made == nullptr) {
-    ours.close();
     left_behind::add(child);
     throw std::bad_alloc();
   }
@@ -374,9 +373,7 @@ gpu::answer gpu_host::scan(const gpu::scan_request& wanted, std::span<unsigned c
 }
 
 /// A kernel, as the library sees it: the process that has it.
-gpu_host& host_of(gpu::kernel* kernel) noexcept {
-  return *static_cast<gpu_host*>(static_cast<void*>(kernel));
-}
+gpu_host& host_of(gpu::kernel* kernel) noexcept { return *reinterpret_cast<gpu_host*>(kernel); }
 
 /// A component of one name and place, and how its processes are started.
 class remote_component {
@@ -462,8 +459,7 @@ class remote_component {
           host->ask<messages::start>(asked, told, why, wanted.memory.descriptor, patience_to_start);
     }
     lanes = static_cast<std::uint32_t>(told.lanes);
-    if (how == gpu::answer::yes)
-      started = static_cast<gpu::kernel*>(static_cast<void*>(host.release()));
+    if (how == gpu::answer::yes) started = reinterpret_cast<gpu::kernel*>(host.release());
     return how;
   }
 
