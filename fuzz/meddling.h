@@ -50,12 +50,13 @@ inline dev::look look_of(const plain::kernel_state& before, const plain::kernel_
   return status == 4 && same ? dev::look::waiting : dev::look::ran;
 }
 
-/// A pass of the plain kernel over one slot, without its heartbeat.
+/// A pass of the plain kernel over one slot, without its heartbeat: what the slot reads of that is
+/// as it was.
 inline void look_plainly(plain::kernel_state& k, std::size_t index) {
   k.control[0] = 0;
+  --k.control[142];
   plain::run_once(k, static_cast<std::uint32_t>(index),
                   static_cast<std::uint32_t>(k.ring.size() / 16));
-  --k.control[142];
 }
 
 /// `change` is made to `k`, a copy of `before`, between the look at the slot and its claim.
