@@ -1,5 +1,7 @@
 // The control buffer (SPEC 2.3): an input is the buffer. The snapshot, the readers of single words
 // and the writer of the partition table agree with words read plainly.
+#include <new>
+
 #include "fuzz.h"
 #include "plain_decoder.h"
 #include "refusal.h"
@@ -125,6 +127,18 @@ void check_partitions(const fuzz::block& control) {
   fuzz::check(written == expected, "six words are written, or none");
 }
 
+/// A copy of the fixed words is as large as they are.
+void check_copy() {
+  static const fuzz::block longer(644);
+  const auto view = mk::ring_view::over(longer.view(), {}).value();
+  alignas(mk::control_snapshot) std::array<std::byte, sizeof(mk::control_snapshot) + 4> room;
+  room.fill(std::byte{0xA5});
+  ::new (room.data()) mk::control_snapshot(view.control());
+  fuzz::check(std::ranges::all_of(std::span(room).last(4),
+                                  [](std::byte b) { return b == std::byte{0xA5}; }),
+              "a snapshot is written where it stands, and nowhere else");
+}
+
 /// Every way from slot to slot of a ring of two comes to the same ones.
 void check_steps(const mk::ring_view& view) {
   const auto first = view.begin();
@@ -196,6 +210,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_readers(askew);
   check_partitions(askew);
   check_pair(askew);
+  check_copy();
   return 0;
 }
 

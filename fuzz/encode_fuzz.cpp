@@ -36,7 +36,31 @@ wanted zeros(std::uint64_t words, std::string_view too_many, std::uint64_t count
   return {{}, 4 * words, fuzz::words(count == most ? 0 : words)};
 }
 
-void check_made(const mk::result<mk::byte_buffer>& got, const wanted& w) {
+/// Moved away, a buffer is empty, and may be used again.
+void check_moved(mk::byte_buffer buffer) {
+  const std::size_t size = buffer.size();
+  const std::byte* const storage = buffer.data();
+  const auto gone = [](const mk::byte_buffer& b) {
+    return b.size() == 0 && b.empty() && b.capacity() == 0 && b.data() == nullptr;
+  };
+  mk::byte_buffer other(std::move(buffer));
+  fuzz::check(
+      gone(buffer) && other.size() == size && other.data() == storage,  // NOLINT: on purpose
+      "moving moves the storage");
+  mk::byte_buffer third;
+  fuzz::check(third.resize_for_overwrite(3).has_value() && third.size() == 3,
+              "three bytes are made");
+  third = std::move(other);
+  fuzz::check(gone(other) && third.size() == size && third.data() == storage,  // NOLINT: on purpose
+              "and so does a move over what was there");
+  fuzz::check(other.reserve(9).has_value() && other.empty() && other.capacity() >= 9,
+              "what was moved from can grow");
+  other.push_within_capacity(std::byte{7});
+  fuzz::check(other.reserve(100).has_value() && other.size() == 1 && other[0] == std::byte{7},
+              "growing keeps what is there");
+}
+
+void check_made(mk::result<mk::byte_buffer> got, const wanted& w) {
   if (fuzz::short_memory::ran_out()) {
     fuzz::refused_as(got, fuzz::refusal{"out_of_memory", 0, w.bytes, 1});
     return;
@@ -46,6 +70,7 @@ void check_made(const mk::result<mk::byte_buffer>& got, const wanted& w) {
   for (std::size_t i = 0; i < w.words.size(); ++i)
     fuzz::check(mk::load_word(got->data(), i) == w.words[i],
                 "a fresh buffer is zero but for what it says of itself");
+  check_moved(std::move(*got));
 }
 
 void control(fuzz::input& in, std::uint32_t count) {

@@ -62,7 +62,16 @@ void check_storage(const fuzz::block& control, const fuzz::block& ring, const fu
   const auto half = ring.view().first(ring.view().size() / 128 * 64);
   for (unsigned nth = 1; nth <= 12; ++nth) {
     megakernel::ring_telemetry telemetry;
-    fuzz::check(telemetry.decode(control.view(), half, windows).has_value(), "a ring decodes");
+    megakernel::ring_summary summary;
+    fuzz::check(telemetry.decode(control.view(), half, windows).has_value() &&
+                    summary.decode(control.view(), half, windows).has_value(),
+                "a ring decodes");
+    {
+      const fuzz::short_memory scarce(nth);
+      const auto larger = summary.decode(control.view(), ring.view(), windows);
+      if (fuzz::refused_as(larger, fuzz::short_memory::ran_out() ? "out_of_memory" : ""))
+        fuzz::check(fuzz::is_empty(summary), "nor does a summary");
+    }
     {
       const fuzz::short_memory scarce(nth);
       const auto larger = telemetry.decode(control.view(), ring.view(), windows);
@@ -102,7 +111,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint64_t depth = in.below(6) + 1;
   const std::uint64_t width = in.below(80) + 1;
   const std::uint32_t usual_from = in.take<std::uint16_t>();  // the slots before it are unusual
-  if (in.byte() == 255) slots *= 2;
+  if (in.byte() == 255) slots *= 3;
 
   fuzz::block control(640);
   fuzz::block ring(std::size_t{64} * slots, offset);

@@ -103,7 +103,11 @@ inline void check_lost(const plain::kernel_state& before, std::size_t index) {
 inline void check_meddling(const plain::kernel_state& k, std::size_t index) {
   const std::size_t slot = 16 * index;
   const bool waits = k.ring[slot] == 4;
-  check_meddled(k, index, [](plain::kernel_state&) {});
+  bool claimed = false;
+  check_meddled(k, index, [&](const plain::kernel_state&) { claimed = true; });
+  plain::kernel_state after = k;
+  look_plainly(after, index);
+  check(!waits || !claimed || after.ring != k.ring, "a slot that goes on waiting is not claimed");
   check_lost(k, index);
   for (const std::uint32_t other : {0u, 1u, 2u, 28u, 29u, 0xFFFF'FFFFu}) {
     check_meddled(k, index, [slot, waits, other](plain::kernel_state& changed) {

@@ -94,7 +94,7 @@ def large_ring(seeds):
             ("spaced", "5,000 slots of tickets that are multiples of 4,096", shape(5000, 255, 1, 3)),
             ("spaced-more", "20,000 slots of such tickets, of many tenants",
              shape(20000, 255, 2, 0xFFFFFFFF)),
-            ("streamed-windows", "78,000 slots of as many windows, which are streamed",
+            ("streamed-windows", "117,000 slots of nearly as many windows, which are streamed",
              shape(39000, 0, 3, 7) + unusual(0, 0, 0) + b"\xff"),
             ("strangers", "9,000 slots whose opcodes, tenants and statuses are seldom seen twice",
              shape(9000, 0, 1, 0xFFFFFFFF, none=1) + unusual(9000, 0xFFFFFFFF, 0xFFFFFFFF)),

@@ -121,6 +121,7 @@ def sketch(seeds):
                  numbers(s if s < 10 else 0xFFFFFFFF, 1 << s, 7 * s) for s in range(15)) + b"\0"),
             ("ring-empty", "of a ring without slots, of a kernel with metrics",
              bytes([ring, 0, 2, 3]) + number(0xFFFFFFFF) + bytes([31]) + number(2) + b"\0")]:
-        for shape, depth, width in [("", 3, 16), ("-odd", 5, 17)]:
+        for shape, depth, width in [("", 3, 16), ("-odd", 5, 17), ("-one", 1, 1)]:
             seeds.add("sketch", name + shape, f"{recipe}, {depth} x {width} counters",
-                      bytes([depth - 1, width - 1]) + content, kept=not shape)
+                      bytes([depth - 1, width - 1]) + content,
+                      kept=not shape or name + shape == "copies-one")
