@@ -99,13 +99,13 @@ class ward {
   }
 
   void look(nanoseconds at, bool with_ring, std::span<const std::uint32_t> torn) {
-    for (std::size_t i = 0; i < 160; ++i) fuzz::put_word({&control_[0], 640}, i, kernel.control[i]);
+    fuzz::put_words({&control_[0], 640}, kernel.control);
     for (std::size_t s = 0; s < kernel.slots.size(); ++s)
-      for (std::size_t i = 0; i < 16; ++i)
-        fuzz::put_word({&ring_[64 * s], 64}, i, kernel.slots[s][i]);
-    mk::ring_telemetry now;
-    fuzz::check(now.decode(control_.view(), ring_.view()).has_value(), "a ring decodes");
-    compare(now);
+      fuzz::put_words({&ring_[64 * s], 64}, kernel.slots[s]);
+    std::swap(before_, now_);
+    fuzz::check(now_.decode(control_.view(), ring_.view()).has_value(), "a ring decodes");
+    const mk::ring_telemetry& now = now_;
+    compare();
 
     const auto tracked = [&] {
       const fuzz::short_memory scarce(std::exchange(failing_allocation_, 0));
@@ -146,14 +146,14 @@ class ward {
 
  private:
   /// Two snapshots, without a history.
-  void compare(const mk::ring_telemetry& now) {
-    const auto got = mk::health_since(before_.summary(), now.summary());
+  void compare() const {
+    const auto got = mk::health_since(before_.summary(), now_.summary());
     const std::uint32_t done = kernel.control[1];
     const bool back = done < before_.control().done_count();
     if (!fuzz::refused_as(got, back ? fuzz::refusal{"done_count_regressed", 1, done,
                                                     before_.control().done_count()}
                                     : fuzz::refusal{})) {
-      const mk::runtime_counters c = now.summary().counters();
+      const mk::runtime_counters c = now_.summary().counters();
       const std::uint32_t delta = done - before_.control().done_count();
       fuzz::check(*got == mk::health_delta{.done_delta = delta,
                                            .queue_depth = c.queue_depth,
@@ -164,12 +164,12 @@ class ward {
                                                               c.fault_slots == 0},
                   "health is what changed, and how it is now");
     }
-    fuzz::check(before_.decode(control_.view(), ring_.view()).has_value(), "a ring decodes");
   }
 
   fuzz::block control_;
   fuzz::block ring_;
   mk::ring_telemetry before_;
+  mk::ring_telemetry now_;
   mk::health_tracker tracker_;
   mk::diagnostician diagnostician_;
   model::model<kernel_words> model_;

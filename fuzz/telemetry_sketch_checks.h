@@ -38,21 +38,24 @@ inline bool are(const std::vector<plain::textbook>& books, const mk::telemetry_s
 }
 
 /// Added to itself over and over it is refused before anything overflows, and then stays as it is.
+/// `books` are all added to themselves as often.
 inline void double_up(mk::telemetry_sketch& sketch, std::vector<plain::textbook> books, u64 slots) {
+  u64 most = slots;
+  for (const plain::textbook& book : books) most = std::max(most, std::ranges::max(book.counters));
+  int times = 0;
+  for (; most >> 63 == 0; most *= 2, ++times)
+    if (refused_as(sketch.merge(sketch), refusal{})) return;
+  for (plain::textbook& book : books)
+    for (u64& counter : book.counters) counter <<= times;
+  slots <<= times;
+  // All five are looked at before the slots are.
   refusal wrong;
-  while (wrong.code.empty()) {
-    // All five are looked at before the slots are.
-    for (const plain::textbook& book : books)
-      if (wrong.code.empty()) wrong = wrong_merge(book, book);
-    if (wrong.code.empty() && slots >> 63 != 0)
-      wrong = {"sketch_merge_overflow", books[0].counters.size(), slots, slots};
-    if (refused_as(sketch.merge(sketch), wrong)) break;
-    for (plain::textbook& book : books)
-      for (u64& counter : book.counters) counter *= 2;
-    slots *= 2;
-    check(sketch.total_slots() == slots, "two of a kind are twice as much");
-  }
-  check(are(books, sketch) && sketch.total_slots() == slots, "a refused merge changes nothing");
+  for (const plain::textbook& book : books)
+    if (wrong.code.empty()) wrong = wrong_merge(book, book);
+  if (wrong.code.empty()) wrong = {"sketch_merge_overflow", books[0].counters.size(), slots, slots};
+  refused_as(sketch.merge(sketch), wrong);
+  check(are(books, sketch) && sketch.total_slots() == slots,
+        "two of a kind are twice as much, and a refused merge changes nothing");
 }
 
 /// The n-th allocation of what allocates fails, for every n.

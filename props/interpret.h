@@ -152,6 +152,7 @@ inline std::string different(const kernel_state& a, const kernel_state& b) {
         std::tuple{"debug log", &a.debug_log, &b.debug_log},
         std::tuple{"IO queue", &a.io_queue, &b.io_queue},
         std::tuple{"table", &a.table, &b.table}}) {
+    if (*x == *y) continue;
     for (std::size_t i = 0; i < x->size(); ++i) {
       if ((*x)[i] == (*y)[i]) continue;
       return std::string(what) + '[' + std::to_string(i) + "]: " + std::to_string((*x)[i]) +
