@@ -60,7 +60,8 @@ void check_slots(const mk::finding& f, const mk::ring_telemetry& telemetry) {
 
 void check_diagnosis(const mk::diagnosis& d, const mk::ring_telemetry& telemetry, nanoseconds at) {
   fuzz::check(!d.findings.empty() && d.at == at, "there is always a finding");
-  fuzz::check(d.secondary().size() + 1 == d.findings.size(), "one of them is the first");
+  fuzz::check(d.secondary().size() + 1 == d.findings.size() && &d.primary() == &d.findings[0],
+              "one of them is the first");
   bool alarm = false, part = false;
   for (const mk::finding& f : d.findings) {
     check_texts(f, at);
@@ -85,6 +86,9 @@ class ward {
         diagnostician_(options),
         model_(options.patience.count()),
         failing_allocation_(failing_allocation) {
+    fuzz::check(diagnostician_.options().patience == options.patience &&
+                    diagnostician_.options().looks == options.looks,
+                "options are those given");
     kernel.slots.resize(slots);
     kernel.control[2] = 3;
     kernel.control[141] = 1;
@@ -107,8 +111,10 @@ class ward {
     const mk::ring_telemetry& now = now_;
     compare();
 
+    // Of the first three allocations two are the tracker's.
+    const unsigned nth = std::exchange(failing_allocation_, 0);
     const auto tracked = [&] {
-      const fuzz::short_memory scarce(std::exchange(failing_allocation_, 0));
+      const fuzz::short_memory scarce(nth < 3 ? nth : 0);
       return tracker_.look(now, at);
     }();
     if (fuzz::short_memory::ran_out()) {
@@ -123,8 +129,16 @@ class ward {
       tracker_.take_up_count();
       model_.take_up_count();
     }
-    const auto made =
-        diagnostician_.look(now, at, torn, with_ring ? ring_.view() : std::span<const std::byte>());
+    const auto diagnose = [&](unsigned failing) {
+      const fuzz::short_memory scarce(failing);
+      return diagnostician_.look(now, at, torn,
+                                 with_ring ? ring_.view() : std::span<const std::byte>());
+    };
+    auto made = diagnose(nth < 3 ? 0 : nth - 2);
+    if (fuzz::short_memory::ran_out()) {
+      fuzz::refused_as(made, "out_of_memory");
+      made = diagnose(0);  // as if it had not been asked before
+    }
     const bool back = !tracked && tracked.error().code == mk::error_code::done_count_regressed;
     const bool for_the_first_time = back && !regressed_;
     regressed_ |= back;
@@ -212,6 +226,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const nanoseconds patience = time_from(in);
   const mk::diagnosis_options options{.patience = std::max(patience, nanoseconds()),
                                       .looks = in.below(5)};
+  fuzz::check(mk::diagnosis().secondary().empty() && !mk::diagnosis().alarm(),
+              "where nothing was found there is nothing else");
   ward patient(slots, options, in.below(16) == 15 ? in.below(5) : 0);
   auto& control = patient.kernel.control;
   nanoseconds at = time_from(in);

@@ -111,7 +111,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint64_t depth = in.below(6) + 1;
   const std::uint64_t width = in.below(80) + 1;
   const std::uint32_t usual_from = in.take<std::uint16_t>();  // the slots before it are unusual
-  if (in.byte() == 255) slots *= 3;
+  const std::uint32_t times = in.byte();
+  if (times >= 254) slots *= times == 255 ? 3 : 4;
 
   fuzz::block control(640);
   fuzz::block ring(std::size_t{64} * slots, offset);

@@ -33,6 +33,17 @@ def health(seeds):
             ("in-handlers", "every lane is inside a handler and the heartbeat stands still",
              head(8) + fill(0, 0, 2, 2) + set_control(146, 2) + look(12, beats=0)),
             ("dead", "the heartbeat stands still", head(8) + fill(0, 0, 2, 1) + look(12, beats=0)),
+            ("dead-alone", "the same, of one lane",
+             head(8) + fill(0, 0, 2, 1) + set_control(146, 1) + look(12, beats=0)),
+            ("dead-lanes", "the same, of two",
+             head(8) + fill(0, 0, 2, 1) + set_control(146, 2) + look(12, beats=0)),
+            ("in-a-handler", "the only lane is inside a handler",
+             head(8) + fill(0, 0, 1, 2) + set_control(146, 1) + look(12, beats=1)),
+            ("told", "SHUTDOWN is set in a kernel that reports nothing",
+             head(8) + set_control(141, 0) + fill(0, 0, 4, 1) + look(2, done=1) +
+             set_control(0, 1) + look(6)),
+            ("fault-codes", "slots in FAULT, looked at with their codes",
+             head(20) + fill(0, 0, 12, 7) + fill(15, 0, 12, 9) + look(3)),
             ("stopped", "SHUTDOWN is set", head(8) + set_control(0, 1) + look(6, beats=0)),
             ("unauthorised", "of tenants without a mask",
              head(8) + fill(0, 0, 6, 1) + fill(2, 0, 6, 20, step=1) + look(12) + look(2, done=1)),
@@ -87,6 +98,7 @@ def health(seeds):
              look(1, step=bytes([7]) + struct.pack("<q", -10**9))),
             ("memory", "no memory for the first look", head(8, nth=bytes([15, 1])) + look(3)),
             ("memory-2", "none for what is oldest", head(8, nth=bytes([15, 2])) + look(3)),
+            ("memory-3", "none for a diagnosis", head(8, nth=bytes([15, 3])) + look(3)),
             ("resized", "a ring of another size", head(8) + look(2) + bytes([5, 9]) + look(2))]:
         seeds.add("health", name, recipe, content)
 

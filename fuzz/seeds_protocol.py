@@ -96,6 +96,8 @@ def large_ring(seeds):
              shape(20000, 255, 2, 0xFFFFFFFF)),
             ("streamed-windows", "117,000 slots of nearly as many windows, which are streamed",
              shape(39000, 0, 3, 7) + unusual(0, 0, 0) + b"\xff"),
+            ("huge", "156,000 slots, in memory of huge pages",
+             shape(39000, 0, 3, 7, none=1) + unusual(0, 0, 0) + b"\xfe"),
             ("strangers", "9,000 slots whose opcodes, tenants and statuses are seldom seen twice",
              shape(9000, 0, 1, 0xFFFFFFFF, none=1) + unusual(9000, 0xFFFFFFFF, 0xFFFFFFFF)),
             ("strange-opcodes", "5,000 slots of strange opcodes and few tenants, in 5 x 33 counters",

@@ -149,6 +149,7 @@ bool random_access() {
     const auto goal = start + (std::int64_t{to} - from);
     RC_ASSERT((goal - view->begin()) == std::int64_t{to});
     RC_ASSERT((view->end() - goal) == std::int64_t{shape.slots} - to);
+    RC_ASSERT((goal - (std::int64_t{to} - from) == start));
     RC_ASSERT((*goal == (*view)[to] && start[std::int64_t{to} - from] == *goal));
     RC_ASSERT(((start < goal) == (from < to) && (start == goal) == (from == to)));
     auto step = goal;

@@ -59,6 +59,8 @@ class ward {
     const auto found = doctor_.look(telemetry_, now_, torn, kernel_.ring());
     expect(found.has_value());
     expect(!found->findings.empty());
+    expect(found->secondary().size() + 1 == found->findings.size());
+    expect(found->find(found->primary().what) == &found->primary());
     for (const mk::finding& f : found->findings) {
       expect(!mk::sentence(f, now_).text().empty());
       expect(f.slots.size() <= f.slots_in_all);
@@ -99,6 +101,7 @@ std::set<mk::ailment> alarms(const mk::diagnosis& of) {
   for (const mk::finding& f : of.findings) {
     if (mk::is_alarm(f.what)) all.insert(f.what);
   }
+  expect(of.alarm() == !all.empty());
   return all;
 }
 
@@ -318,6 +321,35 @@ bool stops() {
   });
 }
 
+bool lanes_and_reasons() {
+  return rc::check("a dead kernel's lanes are counted; a fault has no reason without the ring", [] {
+    const pace p;
+    mk::diagnostician doctor({.patience = p.patience});
+    expect(doctor.options().patience == p.patience);
+    const auto lanes = *rc::gen::element<std::uint32_t>(0, 1, 2);
+    kernel k;
+    k.word(at::lanes) = lanes;
+    k.special(0, 1);
+    k.special(1, 7);
+    k.fault_code(kernel::special_index(1), 9);
+    mk::ring_telemetry telemetry;
+    expect(telemetry.decode(k.control(), k.ring()).has_value());
+    mk::diagnosis found;
+    for (nanoseconds now{}; now <= 4 * p.interval + p.patience; now += p.interval)
+      found = doctor.look(telemetry, now).value();
+    RC_ASSERT(found.find(mk::ailment::slow) == nullptr);
+    const mk::finding* const dying = found.find(dead);
+    RC_ASSERT(dying != nullptr);
+    const std::array<std::string_view, 3> wanted{"no lane says it is there",
+                                                 "1 lane that says it is there does not pass",
+                                                 "2 lanes that say they are there do not pass"};
+    RC_ASSERT(mk::sentence(*dying, found.at).text().contains(wanted[lanes]));
+    const mk::finding* const fault = found.find(faulted);
+    RC_ASSERT((fault != nullptr && fault->slots[0].why == mk::fault_code::unreported));
+    RC_ASSERT(!mk::concerned(*fault, found.at).text().contains("fault code"));
+  });
+}
+
 bool regressions() {
   return rc::check("a done count that goes back is said, and followed from there", [] {
     const pace p;
@@ -360,6 +392,10 @@ bool tears() {
     const mk::finding& f = *found.find(mk::ailment::torn);
     RC_ASSERT(f.slots_in_all == 1u);
     RC_ASSERT(f.slots[0].slot.index == slot);
+    RC_ASSERT(mk::sentence(f, w.now()).text().contains("1 page of 32 slots"));
+    const std::array<std::uint32_t, 2> both{1, 2};
+    const auto more = w.wait([&] { w.patient().run(20, 20); }, p.patience, 9, both);
+    RC_ASSERT(mk::sentence(*more.find(mk::ailment::torn), w.now()).text().contains("2 pages of"));
   });
 }
 
@@ -583,6 +619,14 @@ bool names() {
     }
     RC_ASSERT(all.size() == mk::ailments);
     RC_ASSERT(all.count("") == 0u);
+    std::set<std::string_view> advised;
+    for (int i = 1; i <= static_cast<int>(mk::remedy::find_the_load); ++i) {
+      const auto what = static_cast<mk::remedy>(i);
+      RC_ASSERT((all.insert(mk::name(what)).second && advised.insert(mk::advice(what)).second));
+      RC_ASSERT(mk::advice(what).ends_with('.'));
+    }
+    RC_ASSERT(mk::advice(mk::remedy::nothing).empty());
+    RC_ASSERT((mk::diagnosis().secondary().empty() && !mk::diagnosis().alarm()));
     RC_ASSERT(mk::name(static_cast<mk::ailment>(mk::ailments)).empty());
     RC_ASSERT(mk::name(static_cast<mk::remedy>(200)).empty());
     RC_ASSERT(mk::name(static_cast<mk::measure>(200)).empty());
@@ -602,6 +646,7 @@ int main() {
   ok &= faults();
   ok &= idleness();
   ok &= stops();
+  ok &= lanes_and_reasons();
   ok &= regressions();
   ok &= tears();
   ok &= slowness();

@@ -334,10 +334,13 @@ bool names() {
     RC_ASSERT(mk::name(code(other)) == "unknown_error");
     RC_ASSERT(mk::error{.code = code(other)}.message().text().back() == '.');
     RC_ASSERT(mk::name(buffer::none).empty());
-    for (const buffer b :
-         {buffer::control, buffer::ring, buffer::debug_log, buffer::io_queue, buffer::sketch})
+    for (const buffer b : {buffer::control, buffer::ring, buffer::debug_log, buffer::io_queue,
+                           buffer::sketch, buffer::digest})
       RC_ASSERT(seen.insert(mk::name(b)).second);
     RC_ASSERT(mk::name(buffer{99}).empty());
+    // Nobody waits for a sketch.
+    const mk::error odd{.code = mk::error_code::deadline_passed, .buffer = buffer::sketch};
+    RC_ASSERT(!odd.message().text().empty());
   });
 }
 

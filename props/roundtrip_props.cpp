@@ -108,14 +108,19 @@ bool empty_buffers() {
 }
 
 bool default_log() {
-  return rc::check("a log and a queue have 64 records and slots by default", [] {
-    const auto log = mk::encode_debug_log();
-    const auto queue = mk::encode_io_queue();
-    RC_ASSERT(log.has_value());
-    RC_ASSERT(queue.has_value());
-    RC_ASSERT(log->size() == 257u * 4);
-    RC_ASSERT(queue->size() == 64u * 32);
-  });
+  return rc::check(
+      "a log and a queue have 64 records and slots by default; a ring may be large", [] {
+        const auto large = *between<std::uint32_t>(32'768, 50'000);  // two megabytes, and more
+        const auto ring = mk::encode_ring(large);
+        RC_ASSERT((ring.has_value() && ring->size() == std::size_t{large} * 64));
+        RC_ASSERT(std::ranges::all_of(*ring, [](std::byte b) { return b == std::byte{0}; }));
+        const auto log = mk::encode_debug_log();
+        const auto queue = mk::encode_io_queue();
+        RC_ASSERT(log.has_value());
+        RC_ASSERT(queue.has_value());
+        RC_ASSERT(log->size() == 257u * 4);
+        RC_ASSERT(queue->size() == 64u * 32);
+      });
 }
 
 bool load_misses() {

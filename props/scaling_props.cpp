@@ -91,6 +91,13 @@ bool all_rules_seen() {
   return all;
 }
 
+void expect_no_names() {
+  const reason none{.by = static_cast<rule>(rules_seen.size())};
+  RC_ASSERT((none.name().empty() && none.sentence().text().empty()));
+  RC_ASSERT(none.about() == decision::refusal);
+  RC_ASSERT(name(static_cast<decision>(200)).empty());
+}
+
 /// The reasons are those of this very decision, in the order it is made, and can be read.
 void explanations() {
   dice d(*seeds());
@@ -272,6 +279,7 @@ int main() {
   good &= rc::check("the policy agrees with a plain one", agreement);
   good &= rc::check("any policy that is accepted agrees with a plain one", agreement_of_any_policy);
   good &= rc::check("reasons are those of the decision", explanations);
+  good &= rc::check("what is no rule and no decision has no name", expect_no_names);
   good &= rc::check("sizing helpers agree with plain ones", sizing_helpers);
   good &= rc::check("telemetry fills the gaps of a request", from_telemetry);
   good &= all_rules_seen();

@@ -8,6 +8,7 @@
 #include <expected>
 #include <limits>
 #include <map>
+#include <numbers>
 #include <span>
 #include <utility>
 #include <vector>
@@ -201,6 +202,17 @@ bool accuracy() {
     const auto wanted = must(mk::shape_for(epsilon, delta));
     RC_ASSERT(wanted.epsilon() <= epsilon);
     RC_ASSERT(wanted.delta() <= delta);
+    // What a quotient or a logarithm rounds to allows is not always accurate enough.
+    const double rows = static_cast<double>(1 + d.below(700));
+    const double columns = static_cast<double>(1 + d.below(5'000));
+    for (const auto& [a, b] :
+         {std::pair{std::numbers::e / columns, std::exp(-rows)},
+          {std::nextafter(std::numbers::e / columns, 0.0), std::nextafter(std::exp(-rows), 0.0)}}) {
+      const auto close = must(mk::shape_for(a, b));
+      RC_ASSERT((close.epsilon() <= a && close.delta() <= b));
+      RC_ASSERT((close.width == 1 || mk::sketch_shape{1, close.width - 1}.epsilon() > a));
+      RC_ASSERT((close.depth == 1 || mk::sketch_shape{close.depth - 1, 1}.delta() > b));
+    }
     constexpr double inf = std::numeric_limits<double>::infinity();
     constexpr double nan = std::numeric_limits<double>::quiet_NaN();
     for (const double bad : {0.0, -1.0, inf, -inf, nan})

@@ -43,12 +43,15 @@ constexpr std::size_t prefetch_slots = 128;
 
 enum class slot_list { none, cached, streamed };
 
+/// Short blocks let the loads of the next one overlap with the collecting of this one's rows.
+template <bool Windows>
+constexpr std::uint32_t block_of = Windows ? detail::window_collector::block : 128;
+
 template <slot_list List, bool Windows>
 result<void> scan(const ring_view& view, const window_opcodes& opcodes,
                   detail::window_collector& windows, slot_snapshot* slots,
                   std::array<std::uint32_t, 8>& by_status) noexcept {
-  // Short blocks let the loads of the next one overlap with the collecting of this one's rows.
-  constexpr std::uint32_t block = Windows ? detail::window_collector::block : 128;
+  constexpr std::uint32_t block = block_of<Windows>;
   static_assert(block <= status_tally::capacity);
   const std::byte* ring = view.bytes().data();
   const detail::window_sieve sieve(opcodes);

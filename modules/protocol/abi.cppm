@@ -110,7 +110,11 @@ inline constexpr bool wire_is_native = std::endian::native == std::endian::littl
 
 /// Between a word in memory as the wire has it and its value; the same function both ways.
 constexpr word wire_order(word value) noexcept {
-  return wire_is_native ? value : __builtin_bswap32(value);
+  if constexpr (wire_is_native) {
+    return value;
+  } else {
+    return __builtin_bswap32(value);
+  }
 }
 
 /// Word `index` of the bytes at `base`, which may have any alignment. The caller has checked that

@@ -271,11 +271,10 @@ result<ring_publisher> ring_publisher::over(std::span<std::byte> ring) noexcept 
 result<void> ring_publisher::check_free(std::uint32_t first, std::uint32_t count) const noexcept {
   bool free = true;
   for (std::uint32_t i = 0; i < count; ++i) free &= is_publishable(status_of(at(first + i)));
-  if (free) return {};
-  for (std::uint32_t i = 0; i < count; ++i) {
-    if (auto checked = check_status(first + i); !checked) return checked;
-  }
-  return {};
+  result<void> checked;
+  // What has become free since is free.
+  for (std::uint32_t i = 0; !free && i < count && checked; ++i) checked = check_status(first + i);
+  return checked;
 }
 
 result<void> ring_publisher::check_run(std::uint32_t first, std::uint64_t count) const noexcept {

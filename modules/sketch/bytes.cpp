@@ -46,7 +46,11 @@ constexpr wide size_of(kind which, const sketch_shape& shape) noexcept {
 }
 
 constexpr std::uint64_t in_wire_order(std::uint64_t value) noexcept {
-  return std::endian::native == std::endian::little ? value : __builtin_bswap64(value);
+  if constexpr (std::endian::native == std::endian::little) {
+    return value;
+  } else {
+    return __builtin_bswap64(value);
+  }
 }
 
 std::uint64_t load_u64(const std::byte* from) noexcept {
