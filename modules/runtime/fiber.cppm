@@ -190,7 +190,6 @@ class step_fiber {
   struct contexts;
 
   step_fiber(actor_main main, const step_world& world, std::unique_ptr<contexts> made) noexcept;
-  static void enter(unsigned high, unsigned low) noexcept;
   void live() noexcept;
   void switch_in() noexcept;
   void switch_out(bool for_good) noexcept;
