@@ -623,7 +623,7 @@ bool names() {
     for (int i = 1; i <= static_cast<int>(mk::remedy::find_the_load); ++i) {
       const auto what = static_cast<mk::remedy>(i);
       RC_ASSERT((all.insert(mk::name(what)).second && advised.insert(mk::advice(what)).second));
-      RC_ASSERT(mk::advice(what).ends_with('.'));
+      RC_ASSERT((mk::advice(what).ends_with('.') || mk::advice(what).ends_with('?')));
     }
     RC_ASSERT(mk::advice(mk::remedy::nothing).empty());
     RC_ASSERT((mk::diagnosis().secondary().empty() && !mk::diagnosis().alarm()));
