@@ -13,7 +13,8 @@ constexpr std::size_t cache_line = 64;
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 
 std::align_val_t alignment_of(std::size_t bytes) noexcept {
-  return std::align_val_t{bytes >= huge_page ? huge_page : cache_line};
+  if (bytes >= huge_page) return std::align_val_t{huge_page};
+  return std::align_val_t{cache_line};
 }
 
 }  // namespace
