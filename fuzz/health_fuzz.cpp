@@ -95,6 +95,9 @@ class ward {
     for (std::size_t t = 0; t < 8; ++t) kernel.control[3 + t] = kernel.control[32 + t] = 1;
   }
 
+  ward(const ward&) = delete;
+  ward& operator=(const ward&) = delete;
+
   kernel_words kernel;
 
   void resize(std::uint32_t slots) {
@@ -107,8 +110,8 @@ class ward {
     for (std::size_t s = 0; s < kernel.slots.size(); ++s)
       fuzz::put_words({&ring_[64 * s], 64}, kernel.slots[s]);
     std::swap(before_, now_);
-    fuzz::check(now_.decode(control_.view(), ring_.view()).has_value(), "a ring decodes");
-    const mk::ring_telemetry& now = now_;
+    fuzz::check(now_->decode(control_.view(), ring_.view()).has_value(), "a ring decodes");
+    const mk::ring_telemetry& now = *now_;
     compare();
 
     // Of the first three allocations two are the tracker's.
@@ -161,14 +164,14 @@ class ward {
  private:
   /// Two snapshots, without a history.
   void compare() const {
-    const auto got = mk::health_since(before_.summary(), now_.summary());
+    const auto got = mk::health_since(before_->summary(), now_->summary());
     const std::uint32_t done = kernel.control[1];
-    const bool back = done < before_.control().done_count();
+    const bool back = done < before_->control().done_count();
     if (!fuzz::refused_as(got, back ? fuzz::refusal{"done_count_regressed", 1, done,
-                                                    before_.control().done_count()}
+                                                    before_->control().done_count()}
                                     : fuzz::refusal{})) {
-      const mk::runtime_counters c = now_.summary().counters();
-      const std::uint32_t delta = done - before_.control().done_count();
+      const mk::runtime_counters c = now_->summary().counters();
+      const std::uint32_t delta = done - before_->control().done_count();
       fuzz::check(*got == mk::health_delta{.done_delta = delta,
                                            .queue_depth = c.queue_depth,
                                            .fault_slots = c.fault_slots,
@@ -182,8 +185,9 @@ class ward {
 
   fuzz::block control_;
   fuzz::block ring_;
-  mk::ring_telemetry before_;
-  mk::ring_telemetry now_;
+  std::array<mk::ring_telemetry, 2> looks_;
+  mk::ring_telemetry* before_ = &looks_[0];
+  mk::ring_telemetry* now_ = &looks_[1];
   mk::health_tracker tracker_;
   mk::diagnostician diagnostician_;
   model::model<kernel_words> model_;
