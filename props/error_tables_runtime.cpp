@@ -24,13 +24,16 @@ namespace props::errors {
 namespace {
 
 using fakes::fake_gpu;
+using fakes::lost_lanes;
 using fakes::no_more_threads;
 using fakes::silent_lanes;
 using enum mk::error_code;
 using mk::buffer;
+using mk::gpu::answer;
 
 mk::deadline soon() { return mk::deadline::in(std::chrono::seconds(30)); }
 constexpr auto now = mk::deadline::immediate;
+constexpr mk::gpu_options on_card{.lanes = 32, .ring = mk::ring_memory::device};
 
 /// A feed that nobody drains.
 struct unattended {
@@ -65,6 +68,14 @@ refusal with_silent_lanes(std::uint32_t lanes, Call call) {
   return got;
 }
 
+/// How a launch on such a GPU is refused.
+refusal launch_of(const mk::gpu::interface& calls, const mk::gpu_options& options = {}) {
+  auto kernel = some_runtime();
+  return of(kernel.launch(mk::gpu_target::make(calls, options).value(), soon()));
+}
+
+refusal buffers_of(const mk::buffer_layout& layout) { return of(mk::kernel_buffers::make(layout)); }
+
 refusal workers(std::uint32_t count) { return of(mk::cpu_workers::make({.workers = count})); }
 
 refusal resource(const mk::file_resource& added) {
@@ -79,6 +90,15 @@ std::vector<provoker> feed_provokers() {
        [] { return of(mk::kernel_buffers::make({.slots = 0})); }},
       {{slot_count_zero, buffer::ring, 0, 0, 1},
        [] { return of(mk::runtime::make({.layout = {.slots = 0}})); }},
+      // Each buffer is checked before there is memory for any.
+      {{observable_slots_too_large, buffer::control, 0, 1'048'577, 1'048'576},
+       [] { return buffers_of({.slots = 1, .observable_words = 1'048'577}); }},
+      {{slot_count_too_large, buffer::ring, 0, ~0u, 1'048'576},
+       [] { return buffers_of({.slots = ~0u}); }},
+      {{record_capacity_too_large, buffer::debug_log, 0, 1'048'577, 1'048'576},
+       [] { return buffers_of({.slots = 1, .debug_records = 1'048'577}); }},
+      {{io_queue_too_large, buffer::io_queue, 0, 65, 64},
+       [] { return buffers_of({.slots = 1, .io_slots = 65}); }},
       // The index says what most slots are.
       {{ring_full, buffer::ring, 1, 1, 4},
        [] { return of(unattended(4).publish(4).feed.publish({})); }},
@@ -182,6 +202,45 @@ std::vector<provoker> lane_provokers() {
          auto kernel = some_runtime();
          const auto& calls = fake_gpu<mk::gpu::answer::failed, mk::gpu::answer::yes>;
          return of(kernel.launch(mk::gpu_target::make(calls, {}).value(), soon()));
+       }},
+      // It is looked at to size the launch, and then has a wave of no lanes.
+      {{device_failed, buffer::none, 0, 709, 0},
+       [] { return launch_of(fake_gpu<answer::yes, answer::yes, answer::failed>); }},
+      {{limit_zero, buffer::none, 0, 0, 1},
+       [] { return launch_of(fake_gpu<answer::yes, answer::yes, answer::yes, 0>); }},
+      {{device_failed, buffer::none, 0, 719, 0},
+       [] { return launch_of(fake_gpu<answer::no_gpu, answer::yes>); }},
+      {{device_failed, buffer::none, 0, 719, 0},
+       [] { return launch_of(fake_gpu<answer::busy, answer::yes>); }},
+      {{out_of_memory, buffer::none, 0, 8, 64},
+       [] { return launch_of(fake_gpu<answer::no_memory, answer::yes>); }},
+      // With a ring of its own, which a thread is to bring work to.
+      {{device_failed, buffer::none, 0, 719, 0},
+       [] { return launch_of(fake_gpu<answer::failed, answer::yes>, on_card); }},
+      {{lanes_refused, buffer::none, 0, 1, 0},
+       [] {
+         auto kernel = some_runtime();
+         auto target = mk::gpu_target::make(fake_gpu<answer::yes, answer::yes>, on_card).value();
+         const no_more_threads limit;
+         return of(kernel.launch(std::move(target), soon()));
+       }},
+      {{already_launched, buffer::none, 0, 0, 0},
+       [] {
+         unattended ring(8);
+         mk::doorbell bell;
+         const auto target =
+             mk::gpu_target::make(fake_gpu<answer::yes, answer::yes>, {.lanes = 32}).value();
+         target->launch({.buffers = ring.buffers, .bell = bell}).value();
+         return of(target->launch({.buffers = ring.buffers, .bell = bell}));
+       }},
+      // Lost before its lanes could report.
+      {{device_failed, buffer::none, 0, 700, 0},
+       [] {
+         std::atomic<std::uint32_t> count{3};
+         auto kernel = some_runtime();
+         const refusal got = of(kernel.launch(std::make_unique<lost_lanes>(count), soon()));
+         count = 0;
+         return got;
        }},
       // Lost after its launch.
       {{device_failed, buffer::none, 0, 700, 0},

@@ -6,16 +6,18 @@ namespace props::fakes {
 namespace mk = megakernel;
 
 /// A GPU component that refuses, or loses its device: what no test can ask of a real one. What the
-/// device answers, from the start and once it runs.
-template <mk::gpu::answer Start, mk::gpu::answer Running>
+/// device answers, from the start and once it runs; and when it is looked at, as what.
+template <mk::gpu::answer Start, mk::gpu::answer Running,
+          mk::gpu::answer Look = mk::gpu::answer::yes, std::uint32_t Wave = 32>
 inline constexpr mk::gpu::interface fake_gpu{
     .version = mk::gpu::interface_version,
     .own_process = 0,
     .context = nullptr,
-    .look = [](void*, mk::gpu::card* found, mk::gpu::reason*) -> mk::gpu::answer {
+    .look = [](void*, mk::gpu::card* found, mk::gpu::reason* why) -> mk::gpu::answer {
       *found = {};
-      found->wave_size = 32;
-      return mk::gpu::answer::yes;
+      found->wave_size = Wave;
+      why->number = 709;
+      return Look;
     },
     .start = [](void*, const mk::gpu::request* wanted, mk::gpu::kernel** started,
                 std::uint32_t* lanes, mk::gpu::reason* why) -> mk::gpu::answer {
@@ -50,7 +52,7 @@ inline constexpr mk::gpu::interface fake_gpu{
 };
 
 /// Lanes of which it is only known how many there are; none ever reports.
-class silent_lanes final : public mk::kernel_target {
+class silent_lanes : public mk::kernel_target {
  public:
   explicit silent_lanes(std::atomic<std::uint32_t>& count) : count_(count) {}
   mk::result<void> launch(const mk::launch_site&) noexcept override { return {}; }
@@ -59,6 +61,15 @@ class silent_lanes final : public mk::kernel_target {
 
  private:
   std::atomic<std::uint32_t>& count_;
+};
+
+/// Such lanes, of which none ever will.
+class lost_lanes final : public silent_lanes {
+ public:
+  using silent_lanes::silent_lanes;
+  [[nodiscard]] mk::result<void> check() const noexcept override {
+    return std::unexpected(mk::error{.code = mk::error_code::device_failed, .found = 700});
+  }
 };
 
 /// While it lives, no thread can be created: its stack would be larger than the address space.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support.h"
@@ -420,6 +421,34 @@ bool stop_accounts_for_everything() {
   });
 }
 
+bool deadlines() {
+  return once("a deadline passes early, or says that more is left than is", [] {
+    using namespace std::chrono_literals;
+    require(mk::deadline::immediate().passed() && mk::deadline::immediate().left() == 0ns);
+    const auto hour = mk::deadline::in(1h);
+    require(!hour.passed() && hour.left() > 0ns && hour.left() <= 1h);
+    const auto ever = mk::deadline::in(std::chrono::nanoseconds::max());
+    require(!ever.passed() && ever.left() > 1h);
+    const auto short_one = mk::deadline::in(1ms);
+    require(comes_true([&] { return short_one.passed(); }) && short_one.left() == 0ns);
+  });
+}
+
+bool holding_waits() {
+  return once("a slot is held that nobody has let go of, or is not waited for", [] {
+    by_hand ring(1);
+    ring.publish();
+    const mk::error full{
+        .code = ring_full, .buffer = mk::buffer::ring, .index = 1, .found = 1, .bound = 1};
+    require(refused(ring.feed.hold(mk::deadline::in(std::chrono::milliseconds(2))), full));
+    std::jthread later([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      ring.set(0, slot_status::done);
+    });
+    require(value_of(ring.feed.hold(soon())) == 0);
+  });
+}
+
 }  // namespace
 
 int main() {
@@ -431,6 +460,8 @@ int main() {
   ok &= around_stuck_slots();
   ok &= runs_never_overlap();
   ok &= epochs();
+  ok &= deadlines();
+  ok &= holding_waits();
   ok &= drain_while_full();
   ok &= stop_accounts_for_everything();
   return ok ? 0 : 1;

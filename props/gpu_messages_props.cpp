@@ -248,6 +248,24 @@ bool scanning() {
     refused_with([](auto& a) { a.zero = 1; }, sealed(4096, F_SEAL_SHRINK));
     refused_with([](auto& a) { a.what.depth = 1; }, sealed(4096, F_SEAL_SHRINK));
     refused_with([](auto& a) { a.what.window_opcodes = 17; }, sealed(4096, F_SEAL_SHRINK));
+    // Window opcodes ascend, each is there once, and there are no more than are counted.
+    const auto windows = [](std::uint32_t count, std::uint32_t first, std::uint32_t second) {
+      return [=](auto& a) {
+        a.what.window_opcodes = count;
+        a.what.window_opcode[0] = first;
+        a.what.window_opcode[1] = second;
+      };
+    };
+    refused_with(windows(2, 9, 9), sealed(4096, F_SEAL_SHRINK));
+    refused_with(windows(2, 9, 8), sealed(4096, F_SEAL_SHRINK));
+    refused_with(windows(1, 8, 9), sealed(4096, F_SEAL_SHRINK));
+    {
+      started_trial t;
+      messages::scan::asked asked{};
+      windows(2, 8, 9)(asked);
+      RC_ASSERT(reply_to<messages::scan>(t.gpu, question<messages::scan>(asked),
+                                         sealed(4096, F_SEAL_SHRINK)));
+    }
     RC_ASSERT(open_files() == files);
   });
 }

@@ -3,10 +3,12 @@
 // works.
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <rapidcheck.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,11 +27,15 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <new>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <megakernel/gpu_messages.h>
 
 #include "fake_component.h"
 #include "support.h"
@@ -51,6 +57,10 @@ failing_call making_file;
 failing_call sizing_file;
 failing_call pairing;
 failing_call spawning;
+failing_call making_object;  // by a `new` that does not throw
+failing_call populating;
+std::atomic<int> why_not_populated = 0;
+std::atomic<bool> stops_what_it_spawns = false;
 
 }  // namespace
 
@@ -91,7 +101,24 @@ extern "C" int posix_spawn(pid_t* child, const char* path,
   if (spawning.fails()) return EAGAIN;
   static const auto real =
       reinterpret_cast<decltype(&::posix_spawn)>(::dlsym(RTLD_NEXT, "posix_spawn"));
-  return real(child, path, actions, attributes, arguments, environment);
+  const int result = real(child, path, actions, attributes, arguments, environment);
+  if (result == 0 && stops_what_it_spawns) ::kill(*child, SIGSTOP);
+  return result;
+}
+extern "C" int madvise(void* at, std::size_t size, int advice) noexcept {
+  if (advice == MADV_POPULATE_WRITE && populating.fails()) {
+    errno = why_not_populated;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_madvise, at, size, advice));
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  if (making_object.fails()) return nullptr;
+  try {
+    return ::operator new(size);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
 }
 #endif
 
@@ -100,6 +127,8 @@ namespace {
 using namespace props;
 using namespace std::chrono_literals;
 using code = mk::error_code;
+namespace gpu = mk::gpu;
+namespace messages = gpu::messages;
 
 constexpr std::uint32_t slots = 64;
 constexpr auto own = mk::gpu_process::own;
@@ -207,6 +236,11 @@ bool whole() {
       auto kernel = some_runtime(order);
       works(kernel, {.lanes = 4, .order = order});
     }
+    // Without an arena and a table, and with as many lanes as suit it.
+    {
+      auto bare = value_of(mk::runtime::make({.layout = {.slots = 4, .shared = true}}));
+      works(bare, {});
+    }
     before.check();
   });
 }
@@ -257,6 +291,88 @@ bool finding() {
     ::kill(waiting, SIGKILL);
     require(comes_true([&] { return facts_of(std::to_string(waiting)).state == 'Z'; }));
     works();
+    before.check();
+  });
+}
+
+/// For what it lives, the files of a component are looked for there.
+class looked_for_in {
+ public:
+  explicit looked_for_in(const char* place) {
+    if (place == nullptr) {
+      ::unsetenv(name);
+    } else {
+      ::setenv(name, place, 1);
+    }
+  }
+  ~looked_for_in() { ::setenv(name, usual_.c_str(), 1); }
+  looked_for_in(const looked_for_in&) = delete;
+  looked_for_in& operator=(const looked_for_in&) = delete;
+
+ private:
+  static constexpr auto name = "MEGAKERNEL_GPU_PATH";
+  std::string usual_ = std::getenv(name);
+};
+
+class folder {
+ public:
+  folder() {
+    std::string name = std::filesystem::temp_directory_path() / "megakernel-XXXXXX";
+    require(::mkdtemp(name.data()) != nullptr, "no temporary folder");
+    path_ = name;
+  }
+  ~folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  folder(const folder&) = delete;
+  folder& operator=(const folder&) = delete;
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+bool in_this_process() {
+  return once("a component of this process does not run, or is not named where there is none", [] {
+    const untouched before;
+    const auto why_not = [](const char* name) {
+      const auto found = mk::gpu_component::find(name);
+      require(!found, "it was found");
+      return found.error();
+    };
+    require(says(why_not("fake_old"), "libfake_old.cuda.so: it was built for another version"));
+    require(says(why_not("fake_absent"), "libfake_absent.cuda.so: the fake is not to be seen"));
+    require(says(why_not("fake_nowhere"), "There is no GPU component: neither libfake_nowhere"));
+    {
+      const folder here;
+      std::ofstream(here.path() / "libtext.cuda.so") << "no library";
+      std::filesystem::copy_file(here.path() / "libtext.cuda.so", here.path() / "libtext.amd.so");
+      // A library that is no component.
+      link_map* standard = nullptr;
+      void* const loaded = ::dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
+      require(loaded != nullptr && ::dlinfo(loaded, RTLD_DI_LINKMAP, &standard) == 0);
+      std::filesystem::create_symlink(standard->l_name, here.path() / "libother.cuda.so");
+      ::dlclose(loaded);
+      const looked_for_in there(here.path().c_str());
+      require(says(why_not("other"), "libother.cuda.so: it was built for another version"));
+      const std::string why = why_not("text");
+      require(says(why, "There is no GPU to run on (libtext.cuda.so: ") &&
+                  says(why, "; libtext.amd.so: "),
+              why);
+    }
+    for (const char* const nothing : {static_cast<const char*>(nullptr), ""}) {
+      const looked_for_in usual(nothing);
+      require(says(why_not("fake_nowhere"), "There is no GPU component"));
+    }
+    const auto found = mk::gpu_component::find("fake_works");
+    require(found && found->card() == "a fake" && found->wave_size() == fake::wave_size);
+    auto kernel = value_of(mk::runtime::make({.layout = {.slots = slots}}));
+    value_of(kernel.launch(value_of(mk::gpu_target::make(found->calls(), {.lanes = 2})), soon()));
+    for (std::uint32_t i = 0; i < 100; ++i) publish(kernel, fake::add, 3, i);
+    require(value_of(kernel.drain(soon())).done == 100 &&
+            control(kernel, mk::abi::observable_word + 3) == 4950);
+    require(value_of(kernel.stop(soon())).running == 0);
     before.check();
   });
 }
@@ -347,6 +463,218 @@ bool refusing() {
   });
 }
 
+bool ending_while_lanes_run() {
+  return once("lanes are not told to leave by a target that ends", [] {
+    auto buffers = value_of(mk::kernel_buffers::make({.slots = slots, .shared = true}));
+    const untouched before;
+    mk::doorbell bell;
+    auto its = value_of(mk::gpu_target::make(fake_gpu().calls(), {.lanes = 2}));
+    value_of(its->launch({.buffers = buffers, .bell = bell}));
+    require(its->running() == 2);
+    const auto start = std::chrono::steady_clock::now();
+    its.reset();
+    // Who is not told is waited for for two seconds.
+    require(std::chrono::steady_clock::now() - start < 2s);
+    before.check();
+  });
+}
+
+bool other_memory() {
+  return once("a kernel is started over memory that its process does not have", [] {
+    const auto buffers = value_of(mk::kernel_buffers::make({.slots = slots, .shared = true}));
+    const untouched before;
+    const mk::memory_share share = buffers.share();
+    const auto& calls = fake_gpu().calls();
+    std::array<mk::word, mk::abi::control_words> elsewhere{};
+    const auto start_over = [&](mk::word* control, int descriptor) {
+      gpu::request wanted{};
+      wanted.where = buffers.where();
+      wanted.where.control = control;
+      wanted.lanes = 2;
+      wanted.memory = {.at = reinterpret_cast<unsigned char*>(share.at),
+                       .bytes = share.bytes,
+                       .descriptor = descriptor};
+      gpu::kernel* kernel = nullptr;
+      std::uint32_t lanes = 0;
+      gpu::reason why{};
+      const auto how = calls.start(calls.context, &wanted, &kernel, &lanes, &why);
+      if (kernel != nullptr) calls.close(kernel);
+      return how;
+    };
+    require(start_over(elsewhere.data(), share.descriptor) == gpu::answer::not_shared);
+    require(start_over(buffers.where().control, -1) == gpu::answer::not_shared);
+    require(start_over(buffers.where().control, share.descriptor) == gpu::answer::yes);
+    before.check();
+  });
+}
+
+bool interrupted() {
+  return once("a signal ends the wait for an answer", [] {
+    const untouched before;
+    struct sigaction nothing{};
+    struct sigaction usual{};
+    nothing.sa_handler = [](int) {};
+    ::sigaction(SIGUSR1, &nothing, &usual);
+    {
+      auto kernel = some_runtime();
+      value_of(kernel.launch(target(), soon()));
+      const pid_t child = only_child();
+      ::kill(child, SIGSTOP);
+      std::jthread other([child, self = ::pthread_self()] {
+        for (int i = 0; i < 100; ++i) {
+          std::this_thread::sleep_for(1ms);
+          ::pthread_kill(self, SIGUSR1);
+        }
+        ::kill(child, SIGCONT);
+      });
+      publish(kernel, fake::add, 2, 5);
+      const auto drained = value_of(kernel.drain(soon()));
+      other.join();
+      require(drained.done == 1 && value_of(kernel.stop(soon())).running == 0);
+    }
+    ::sigaction(SIGUSR1, &usual, nullptr);
+    before.check();
+  });
+}
+
+bool children_of_nobody() {
+  return once("a program that keeps no children waits for one that has ended", [] {
+    const untouched before;
+    const auto usual = ::signal(SIGCHLD, SIG_IGN);
+    works();
+    ::signal(SIGCHLD, usual);
+    before.check();
+  });
+}
+
+/// What the GPU's process is to answer wrongly, by the name of its component.
+constexpr std::array<const char*, 5> lies{"number", "call", "kind", "padding", "length"};
+constexpr const char* too_much = "too_much";
+
+/// The GPU's process, where it answers what it should not.
+int lying_host(const std::string& lie) {
+  std::array<unsigned char, messages::most_bytes> question{};
+  for (;;) {
+    const ssize_t size = ::recv(3, question.data(), question.size(), 0);
+    messages::header head{};
+    if (size < static_cast<ssize_t>(sizeof head)) ::_exit(0);
+    std::memcpy(&head, question.data(), sizeof head);
+    if (lie == "nothing") ::_exit(5);
+    const auto answer = [&]<class Call>(Call) {
+      messages::reply<Call> reply{};
+      reply.head = head;
+      if (lie == "number") ++reply.head.number;
+      if (lie == "call") ++reply.head.call;
+      if (lie == "kind") reply.how = static_cast<std::uint32_t>(gpu::answer::busy) + 1;
+      if (lie == "padding") reply.zero = 1;
+      if constexpr (requires { reply.body.busy; }) reply.body.bytes = 1u << 30;
+      (void)::send(3, &reply, sizeof reply - (lie == "length" ? 1 : 0), 0);
+    };
+    switch (static_cast<messages::call>(head.call)) {
+      case messages::call::open:
+        answer(messages::open{});
+        break;
+      case messages::call::start:
+        answer(messages::start{});
+        break;
+      case messages::call::running:
+        answer(messages::running{});
+        break;
+      case messages::call::ask_flush:
+        answer(messages::ask_flush{});
+        break;
+      case messages::call::flushed:
+        answer(messages::flushed{});
+        break;
+      case messages::call::scan:
+        answer(messages::scan{});
+        break;
+      case messages::call::leave:
+      case messages::call::carry:
+        ::_exit(1);
+    }
+  }
+}
+
+bool lying() {
+  return once("a process that answers what was not asked is believed", [] {
+    const untouched before;
+    {
+      const folder here;
+      std::filesystem::create_symlink(std::filesystem::read_symlink("/proc/self/exe"),
+                                      here.path() / "megakernel_gpu_host");
+      const looked_for_in there(here.path().c_str());
+      for (const char* const lie : lies) {
+        const std::string why = refusal_of(lie);
+        require(says(why, "answers what was not asked"), why);
+        before.check();
+      }
+      const std::string ended = refusal_of("nothing");
+      require(says(ended, "ended with status 5"), ended);
+      auto kernel = some_runtime();
+      value_of(kernel.launch(
+          value_of(mk::gpu_target::make(fake_gpu(too_much).calls(), {.lanes = 2})), soon()));
+      mk::live_digest figures;
+      const auto got = kernel.digest(figures);
+      require(refused(got, mk::error{.code = code::device_failed}), "a digest of a gigabyte");
+      require(figures.summary().occupancy().total_slots() == 0);
+    }
+    before.check();
+  });
+}
+
+/// A process that is started finds no memory here to be remembered in, or no more processes.
+bool no_second_process() {
+  return once("a process that cannot be kept is forgotten, or spoils the one that is there", [] {
+    const untouched before;
+    {
+      auto one = some_runtime();
+      const auto component = fake_gpu();
+      const auto& calls = component.calls();
+      value_of(one.launch(target(), soon()));  // over the process that has waited
+      require(children().size() == 1);
+
+      spawning.reset();
+      spawning.fail_at = 0;
+      gpu::card card{};
+      gpu::reason why{};
+      const auto looked = calls.look(calls.context, &card, &why);
+      require(looked == gpu::answer::no_gpu && says(why.sentence, "cannot be started"));
+      const auto refused_with = [&](const mk::error& wanted, failing_call& call) {
+        auto other = some_runtime();
+        auto its = value_of(mk::gpu_target::make(calls, {.lanes = 3}));
+        call.reset();
+        call.fail_at = 0;
+        const auto launched = other.launch(std::move(its), soon());
+        call.reset();
+        require(refused(launched, wanted));
+      };
+      refused_with({.code = code::device_failed}, spawning);
+      require(children().size() == 1);
+
+      stops_what_it_spawns = true;
+      refused_with({.code = code::out_of_memory, .found = slots, .bound = mk::abi::slot_bytes},
+                   making_object);
+      making_object.fail_at = 0;
+      const bool no_memory = calls.look(calls.context, &card, &why) == gpu::answer::no_memory;
+      making_object.reset();
+      stops_what_it_spawns = false;
+      require(no_memory && children().size() == 3, "stopped, they are there still");
+      for (const pid_t child : children()) ::kill(child, SIGCONT);
+      require(comes_true([] {
+        int ended = 0;
+        for (const pid_t child : children()) ended += facts_of(std::to_string(child)).state == 'Z';
+        return ended == 2;
+      }));
+      require(calls.look(calls.context, &card, &why) == gpu::answer::yes &&
+              card.wave_size == fake::wave_size);
+      require(children().size() == 2, "what has ended is looked after by the next");
+    }
+    works();
+    before.check();
+  });
+}
+
 bool system_failures() {
   return once("a call of the system that fails is no value, or leaks", [] {
     const untouched before;
@@ -381,6 +709,54 @@ bool system_failures() {
       call->reset();
       require(says(why, "error number is " + std::to_string(number)), why);
       before.check();
+    }
+    {
+      // Two descriptors are left for the socket, and none for the copy of its end.
+      std::array<int, 2> free{::dup(0), ::dup(0)};
+      for (const int file : free) ::close(file);
+      rlimit usual{};
+      ::getrlimit(RLIMIT_NOFILE, &usual);
+      const rlimit few{.rlim_cur = static_cast<rlim_t>(free[1]) + 1, .rlim_max = usual.rlim_max};
+      ::setrlimit(RLIMIT_NOFILE, &few);
+      const std::string why = refusal_of("fake_works");
+      ::setrlimit(RLIMIT_NOFILE, &usual);
+      require(says(why, "there is no descriptor"), why);
+      before.check();
+    }
+    // Pages that cannot be had now are had later, unless there is no memory for them.
+    const mk::buffer_layout large{.slots = slots, .arena_bytes = std::uint64_t{4} << 20};
+    for (const int number : {EINVAL, ENOMEM}) {
+      populating.reset();
+      populating.fail_at = 0;
+      why_not_populated = number;
+      const auto made = mk::kernel_buffers::make(large);
+      populating.reset();
+      require(code_of(made) == (number == ENOMEM ? code::out_of_memory : code{}));
+    }
+    {
+      // A stack for an actor.
+      auto buffers = value_of(mk::kernel_buffers::make({.slots = 1}));
+      auto stepper = value_of(mk::stepper::over(buffers));
+      const auto actor = [](mk::stepping_memory&, const mk::device::launch&) {};
+      mapping.reset();
+      mapping.fail_at = 0;
+      const auto added = stepper.add(actor);
+      mapping.reset();
+      require(code_of(added) == code::out_of_memory && stepper.actors() == 0);
+      require(value_of(stepper.add(actor)) == 0);
+    }
+    {
+      // A file for digests: they are made here instead.
+      auto kernel = some_runtime();
+      value_of(kernel.launch(target(), soon()));
+      mk::live_digest figures;
+      making_file.reset();
+      making_file.fail_at = 0;
+      value_of(kernel.digest(figures));
+      making_file.reset();
+      require(!figures.by_device() && figures.summary().occupancy().total_slots() == slots);
+      value_of(kernel.digest(figures));
+      require(figures.by_device());
     }
     works();
     before.check();
@@ -441,15 +817,26 @@ bool orphans() {
 
 }  // namespace
 
-int main(int count, char**) {
+int main(int count, char** arguments) {
+  const std::string program = arguments[0];
+  if (program.ends_with("/megakernel_gpu_host") && count > 2) return lying_host(arguments[2]);
   if (count > 1) return orphan();
   bool ok = whole();
   ok &= carried_and_counted();
   ok &= finding();
+  ok &= in_this_process();
+  ok &= ending_while_lanes_run();
+  ok &= other_memory();
+  ok &= interrupted();
+  ok &= children_of_nobody();
+  ok &= lying();
   ok &= refusing();
   ok &= not_returning();
   ok &= losing();
-  if (!thread_sanitized) ok &= system_failures();
+  if (!thread_sanitized) {
+    ok &= system_failures();
+    ok &= no_second_process();
+  }
   ok &= no_program();
   ok &= orphans();
   return ok ? 0 : 1;

@@ -401,6 +401,40 @@ void unauthorised_slots_stay() {
   }
 }
 
+// What handlers are made of.
+
+void arena_blocks(std::uint64_t offset, std::uint64_t count) {
+  alignas(8) std::array<unsigned char, 100> arena{};
+  const dev::launch where{.arena = arena.data(), .arena_bytes = arena.size()};
+  dev::host_memory memory;
+  const dev::handler_context<dev::host_memory> context(where, memory, 0, 0);
+  const auto block = context.arena<std::uint64_t>(offset, count);
+  const bool inside = offset % 8 == 0 && offset <= 100 && count <= (100 - offset) / 8;
+  RC_CLASSIFY(inside);
+  RC_ASSERT(bool(block) == inside);
+  RC_ASSERT(block.size == (inside ? count : 0));
+  const bool there = static_cast<void*>(block.data) == arena.data() + offset;
+  RC_ASSERT(there || !inside);
+}
+
+void outcomes(std::uint32_t code) {
+  for (const auto& o : {dev::outcome::done(), dev::outcome::yield(), dev::outcome::requeue(),
+                        dev::outcome::wait_io(), dev::outcome::fault(mk::fault_code{code})}) {
+    const auto again = dev::outcome::of(o.status(), o.why());
+    RC_ASSERT(again.status() == o.status() && again.why() == o.why());
+  }
+}
+
+void adding_in_any_order(std::uint32_t from, std::uint32_t by) {
+  const dev::host_memory memory;
+  std::uint32_t at = from;
+  RC_ASSERT(memory.add(&at, by, dev::relaxed, dev::in_system) == from);
+  RC_ASSERT(memory.add(&at, by, dev::acquire, dev::in_device) == from + by);
+  RC_ASSERT(memory.add(&at, by, dev::release, dev::in_block) == from + 2 * by);
+  RC_ASSERT(memory.add(&at, by, dev::acq_rel, dev::in_system) == from + 3 * by);
+  RC_ASSERT(at == from + 4 * by);
+}
+
 }  // namespace
 
 int main() {
@@ -418,5 +452,13 @@ int main() {
         [] { faults_change_nothing_else(); });
   check("a slot whose tenant has no mask stays as it is and is counted",
         [] { unauthorised_slots_stay(); });
+  check("a block of the arena lies in it, aligned, or is none", [] {
+    const auto edge = rc::gen::element<std::uint64_t>(0, 1, 12, 13, 1ull << 61, ~0ull - 7, ~0ull);
+    arena_blocks(*rc::gen::oneOf(between<std::uint64_t>(0, 110), edge),
+                 *rc::gen::oneOf(between<std::uint64_t>(0, 15), edge));
+  });
+  check("an outcome is its status and its code", [] { outcomes(*any_word()); });
+  check("adding adds, whatever is ordered by it",
+        [] { adding_in_any_order(*any_word(), *any_word()); });
   return ok ? 0 : 1;
 }

@@ -327,6 +327,13 @@ bool watchdog_names_the_slot() {
     require(slot.index == stuck.first && slot.op == wait_at_gate::op && slot.tenant == 21);
     require(slot.status == mk::slot_status::claimed);
     require((slot.arguments == std::array<word, 3>{7, 8, 9}));
+    // And what it has seen and found can be looked at.
+    const auto& dog = kernel.watchdog();
+    require(dog.telemetry().slots()[stuck.first].op == wait_at_gate::op);
+    require(comes_true([&] {
+      value_of(kernel.look());
+      return dog.diagnosis().find(mk::ailment::stalled) != nullptr && dog.diagnosis().alarm();
+    }));
     the_gate.open = true;
     value_of(kernel.drain(soon()));
     require(comes_true([&] {
@@ -409,6 +416,13 @@ bool stop_called_again() {
     const auto end = value_of(kernel.stop(soon()));
     require(end.running == 0 && end.accepted == 2 && end.done == 1 && end.owed == 1);
     require(value_of(kernel.stop(mk::deadline::immediate())).done == 1);
+  });
+}
+
+bool lanes_never_launched() {
+  return once("lanes that were never launched are waited for", [] {
+    const auto lanes = value_of(mk::cpu_workers::make({.workers = 3}));
+    require(lanes->flush(mk::deadline::immediate()) && lanes->running() == 0 && lanes->end());
   });
 }
 
@@ -523,6 +537,7 @@ int main() {
   ok &= blocked_is_not_stalled();
   ok &= lanes_that_do_not_return();
   ok &= stop_called_again();
+  ok &= lanes_never_launched();
   ok &= idle_lanes();
   ok &= far_from_the_next_slot();
   ok &= one_shot();

@@ -152,6 +152,27 @@ bool decoded_after_all() {
   });
 }
 
+/// Says that it makes digests, and makes none.
+class boaster final : public mk::kernel_target {
+ public:
+  mk::result<void> launch(const mk::launch_site&) noexcept override { return {}; }
+  bool flush(mk::deadline) noexcept override { return true; }
+  [[nodiscard]] bool makes_digests() const noexcept override { return true; }
+  [[nodiscard]] std::uint32_t running() const noexcept override { return 0; }
+};
+
+bool no_digest_of_its_own() {
+  return once("a target that makes no digest leaves the figures out", [] {
+    auto kernel = filled();
+    value_of(kernel.launch(std::make_unique<boaster>(), soon()));
+    mk::live_digest digest;
+    const auto some = windows_of({9});
+    value_of(kernel.digest(digest, some, some_shape));
+    require(!digest.by_device());
+    require_right(kernel, digest, some, some_shape);
+  });
+}
+
 bool not_believed() {
   return once("a device that contradicts itself is believed", [] {
     auto kernel = on_device();
@@ -217,6 +238,7 @@ int main() {
   bool ok = true;
   ok &= here_and_there();
   ok &= decoded_after_all();
+  ok &= no_digest_of_its_own();
   ok &= not_believed();
   ok &= while_lanes_run();
   return ok ? 0 : 1;

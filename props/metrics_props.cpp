@@ -419,6 +419,98 @@ bool labels() {
   });
 }
 
+bool characters() {
+  return rc::check(
+      "of every length the first and the last character are shown, and no other bytes", [] {
+        const auto shown = [](const std::string& text) {
+          const auto page = page_of({.version = text});
+          return read(page).all("megakernel_build_info").begin()->second.labels.at("version");
+        };
+        for (const char* const whole :
+             {"\x7F", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
+              "\xEF\xBF\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"})
+          RC_ASSERT(shown(whole) == whole);
+        // Over-long, surrogates, past the last, a tail alone, too short, and a tail that is none.
+        for (const char* const bytes :
+             {"\xC1\xBF", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF", "\xED\xA0\x80", "\xED\xBF\xBF",
+              "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\x80", "\xE2\x82", "\xF0\x9F\x98"})
+          RC_ASSERT(shown(bytes) == std::string(std::string_view(bytes).size(), '?'));
+        RC_ASSERT(shown("\xE2\x28\xA1") == "?(?");
+      });
+}
+
+bool media_types() {
+  return rc::check("a page is sent as what it is", [] {
+    RC_ASSERT(mk::media_type(metrics_format::openmetrics) ==
+              "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    RC_ASSERT(mk::media_type(metrics_format::prometheus) ==
+              "text/plain; version=0.0.4; charset=utf-8");
+  });
+}
+
+bool sums() {
+  return rc::check("durations with a sum of their own fall into the same bucket", [] {
+    const auto each = *uniform<std::uint64_t>() >> *between<int>(0, 63);
+    const auto times = *between<std::uint64_t>(0, 1000);
+    const auto sum = *uniform<std::uint64_t>();
+    mk::latency_counts alike;
+    mk::latency_counts known;
+    alike.add(each, times);
+    known.add(each, times, sum);
+    RC_ASSERT(known.counts() == alike.counts() && known.sum() == sum);
+    known.add(each, times, each * times - sum);
+    RC_ASSERT(known.sum() == alike.sum());
+  });
+}
+
+bool every_opcode() {
+  return rc::check("every opcode that has a name is shown by it", [] {
+    std::vector<std::uint32_t> words;
+    for (const auto& [name, op] : opcode_names) {
+      words.insert(words.end(), {1, op});
+      words.resize(words.size() + 14);
+    }
+    const decoded_ring ring(bytes(640), to_bytes(words));
+    auto page = page_of({});
+    RC_ASSERT(page.look({.ring = ring.telemetry}).has_value());
+    const auto owed = read(page).all("megakernel_opcode_owed_slots", "opcode");
+    RC_ASSERT(owed.size() == opcode_names.size() + 1);
+    for (const auto& [name, op] : opcode_names) RC_ASSERT(owed.at(name).whole() == 1u);
+  });
+}
+
+bool oldest_slot() {
+  return rc::check("the longest stuck slot's age is shown, and none where none is stuck", [] {
+    const std::vector<std::uint32_t> words{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    const decoded_ring ring(bytes(640), to_bytes(words));
+    mk::health_tracker tracker{};
+    auto page = page_of({});
+    for (const int at : {5, 6, 8, 12}) {
+      const nanoseconds now = std::chrono::seconds(at);
+      const auto health = tracker.look(ring.telemetry, now);
+      RC_ASSERT(health.has_value());
+      RC_ASSERT(page.look({.ring = ring.telemetry, .health = &*health, .at = now}).has_value());
+      const metrics_reader seen = read(page);
+      const bool stuck = at >= 6;  // seen twice
+      RC_ASSERT(seen.one("megakernel_stuck_slots") == std::uint64_t{stuck});
+      const auto age = seen.one("megakernel_oldest_stuck_seconds");
+      RC_ASSERT(age.has_value() == stuck);
+      if (stuck) RC_ASSERT(*age == static_cast<std::uint64_t>(at - 5));
+    }
+  });
+}
+
+bool no_large_key() {
+  return rc::check("a key that was never counted has no slots, whatever its size", [] {
+    auto tally = mk::detail::key_tally::make(1);
+    RC_ASSERT(tally.has_value());
+    tally->start();
+    RC_ASSERT(tally->find(3).weight() == 0u && tally->find(0xFFFF'FFFFu).weight() == 0u);
+    RC_ASSERT(tally->add(0xFFFF'FFFFu, 2));
+    RC_ASSERT(tally->find(0xFFFF'FFFEu).weight() == 0u && tally->find(0xFFFF'FFFFu).owed == 2u);
+  });
+}
+
 }  // namespace
 
 int main() {
@@ -429,5 +521,11 @@ int main() {
   ok &= stable_names();
   ok &= crowd();
   ok &= labels();
+  ok &= characters();
+  ok &= media_types();
+  ok &= sums();
+  ok &= every_opcode();
+  ok &= oldest_slot();
+  ok &= no_large_key();
   return ok ? 0 : 1;
 }

@@ -1,5 +1,6 @@
 // Where the runtime allocates, and what happens when it cannot: a value, no leak, nothing half
 // done. What is called while a kernel runs does not allocate at all.
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +26,7 @@
 import megakernel;
 
 #include "fake_gpu.h"
+#include "fake_targets.h"
 
 namespace {
 
@@ -101,6 +103,11 @@ bool makers() {
                 no_preparation,
                 [](nothing) { return code_of(mk::cpu_workers::make({.workers = 5})); },
                 no_more) >= 4);
+    require(
+        fails_cleanly(
+            no_preparation,
+            [](nothing) { return code_of(mk::gpu_target::make(props::fakes::reducing_gpu, {})); },
+            no_more) == 1);
     // What the error says was wanted: the generations of the slots.
     const heap::tripwire trip(0);
     require(refused(
@@ -161,6 +168,83 @@ bool launches() {
           });
       require(can_fail == (pump ? 4u : 3u), "a thread a lane, and one for the pump");
     }
+  });
+}
+
+bool carried_launches() {
+  return once("a launch without memory for what brings work to a device leaves a kernel", [] {
+    constexpr mk::gpu::answer yes = mk::gpu::answer::yes;
+    const auto on_card = [] {
+      return value_of(mk::gpu_target::make(props::fakes::fake_gpu<yes, yes>,
+                                           {.lanes = 32, .ring = mk::ring_memory::device}));
+    };
+    struct ready_gpu {
+      mk::runtime kernel;
+      std::unique_ptr<mk::gpu_target> gpu;
+    };
+    require(fails_cleanly(
+                [&] { return ready_gpu{value_of(mk::runtime::make(options())), on_card()}; },
+                [](ready_gpu& r) { return code_of(r.kernel.launch(std::move(r.gpu), soon())); },
+                [&](ready_gpu& r, bool failed) {
+                  require(r.kernel.launch(on_card(), soon()).has_value() == failed);
+                }) == 2);
+  });
+}
+
+bool steppers() {
+  return once("a stepper without memory is half made, or has stepped", [] {
+    auto buffers = value_of(mk::kernel_buffers::make(options().layout));
+    require(fails_cleanly(
+                no_preparation, [&](nothing) { return code_of(mk::stepper::over(buffers)); },
+                no_more) == 2);
+    const auto nobody = [&] { return value_of(mk::stepper::over(buffers, {.trace = true})); };
+    // What is run, its stack, and a place for it.
+    const auto add_can_fail = fails_cleanly(
+        nobody, [](mk::stepper& s) { return code_of(s.add_lane<opcodes>({.passes = 1})); },
+        [](mk::stepper& s, bool failed) { require(s.actors() == (failed ? 0u : 1u)); });
+    require(add_can_fail >= 3, std::to_string(add_can_fail));
+
+    const auto one = [&] {
+      auto made = nobody();
+      value_of(made.add([](mk::stepping_memory& memory, const mk::device::launch& where) {
+        for (int i = 0; i < 3; ++i)
+          memory.add(where.control + mk::abi::observable_word, 1, mk::device::relaxed,
+                     mk::device::in_system);
+      }));
+      return made;
+    };
+    const auto counted = std::atomic_ref(buffers.where().control[mk::abi::observable_word]);
+    counted = 0;
+    std::vector<mk::step_record> trace;
+    {
+      auto s = one();
+      for (int i = 0; i < 3; ++i) require(value_of(s.step(0)));
+      trace.assign(s.trace().begin(), s.trace().end());
+    }
+    const auto anew = [&] {
+      counted = 0;
+      return one();
+    };
+    require(fails_cleanly(
+                anew, [](mk::stepper& s) { return code_of(s.step(0)); },
+                [&](mk::stepper& s, bool failed) {
+                  require(counted == (failed ? 0u : 1u) && s.trace().size() == counted);
+                  require(value_of(s.step(0)) && counted == (failed ? 1u : 2u));
+                }) == 2);
+    require(fails_cleanly(
+                anew, [&](mk::stepper& s) { return code_of(s.replay(trace)); },
+                [&](mk::stepper& s, bool failed) {
+                  require(counted == (failed ? 0u : 3u));
+                  if (failed) require(value_of(s.replay(trace)) == 3);
+                }) == 2);
+    const auto explore_can_fail = fails_cleanly(
+        anew, [](mk::stepper& s) { return code_of(s.explore({})); },
+        [&](mk::stepper& s, bool) {
+          counted = 0;
+          const auto again = value_of(s.explore({}));
+          require(again.complete && again.ends == 1 && again.states == 4 && counted == 0);
+        });
+    require(explore_can_fail > 10, std::to_string(explore_can_fail));
   });
 }
 
@@ -384,6 +468,8 @@ int main() {
   ok &= makers();
   ok &= resources();
   ok &= launches();
+  ok &= carried_launches();
+  ok &= steppers();
   ok &= snapshots();
   ok &= digests();
   ok &= pages();

@@ -501,6 +501,125 @@ void low_work_is_claimed_while_critical_work_never_ends() {
   require(most > 1, "urgent work was not ahead at all");
 }
 
+// What is wrong is found, and the schedule that leads there.
+
+using mk::device::in_system;
+using mk::device::relaxed;
+constexpr std::string_view broken_promise = "an actor did different things after reading the same";
+
+void a_table_that_is_written_is_found() {
+  static constexpr std::array<mk::word, 4> table{1, 2, 3, 4};
+  auto buffers =
+      made(mk::kernel_buffers::make({.slots = 1, .observable_words = 2, .dfa_table = table}));
+  const std::array fixed{mk::word_range{mk::memory_area::dfa_table, 2, 2}};
+  for (const std::uint32_t at : {0u, 3u}) {
+    auto with = made(mk::stepper::over(buffers, {.fixed = fixed}));
+    (void)made(with.add([at](mk::stepping_memory& memory, const mk::device::launch& where) {
+      memory.store(const_cast<mk::word*>(where.dfa_table) + at, 9, relaxed, in_system);
+    }));
+    const auto found = made(with.explore({}));
+    // The first that is wrong is what is said.
+    require(found.failure == (at == 0 ? "the table was written" : "a fixed word was written"),
+            std::string(found.failure));
+    require(found.schedule == std::vector<std::uint32_t>{0} && !found.complete, "the schedule");
+    require(buffers.where().dfa_table[at] == table[at], "it was written indeed");
+  }
+}
+
+void a_rule_that_is_broken_is_told() {
+  small_ring ring({.slots = 1, .observable_words = 2});
+  auto with = ring.lanes(0, by_priority);
+  for (const std::uint32_t actor : {0u, 1u}) {
+    (void)made(with.add([actor](mk::stepping_memory& memory, const mk::device::launch& where) {
+      memory.store(where.control + 160, 1 + actor, relaxed, in_system);
+      memory.add(where.control + 161, 1, relaxed, in_system);
+    }));
+  }
+  const auto found = made(with.explore({.step = [&](auto, auto) -> std::string_view {
+    return ring.control()[160] == 1 && ring.control()[161] == 2 ? "both, and the first came last"
+                                                                : "";
+  }}));
+  require(found.failure == "both, and the first came last" && !found.complete, "it was not found");
+  for (const std::uint32_t actor : found.schedule) require(made(with.step(actor)), "no schedule");
+  require(ring.control()[160] == 1 && ring.control()[161] == 2, "of another state");
+}
+
+void states_that_reach_no_end_are_counted() {
+  small_ring ring({.slots = 1, .observable_words = 2});
+  auto with = ring.lanes(0, by_priority);
+  // Comes too late, and then waits for ever.
+  (void)made(with.add([&ring](mk::stepping_memory& memory, const mk::device::launch&) {
+    host side(memory);
+    if (side.look(ring.control() + 160) != 0) side.await(ring.control() + 160, 0, 0);
+  }));
+  (void)made(with.add([&ring](mk::stepping_memory& memory, const mk::device::launch&) {
+    host(memory).commit(ring.control() + 160, 1);
+  }));
+  const auto found = made(with.explore({}));
+  require(found.complete && found.failure.empty() && found.ends == 1, "an end is reached, too");
+  require(found.stuck == 2, std::to_string(found.stuck) + " states are stuck");
+  require(found.schedule == std::vector<std::uint32_t>{1}, "where it begins");
+}
+
+void an_actor_that_breaks_its_promise_is_found() {
+  small_ring ring({.slots = 1, .observable_words = 2});
+  const auto other = [&ring](mk::stepping_memory& memory, const mk::device::launch&) {
+    host(memory).commit(ring.control() + 161, 1);
+  };
+  // What it does next depends on more than it says at its checkpoint.
+  {
+    auto with = ring.lanes(0, by_priority);
+    (void)made(with.add([](mk::stepping_memory& memory, const mk::device::launch& where) {
+      for (std::uint32_t i = 0; i < 2; ++i) {
+        memory.checkpoint();
+        (void)memory.load(where.control + 160 + i, relaxed, in_system);
+      }
+    }));
+    require(made(with.explore({})).failure == broken_promise, "a checkpoint that says too little");
+  }
+  // It remembers that it ran before.
+  std::uint32_t runs = 0;
+  auto with = ring.lanes(0, by_priority);
+  (void)made(with.add([&runs](mk::stepping_memory& memory, const mk::device::launch& where) {
+    if (runs++ != 0) return;
+    for (std::uint32_t i = 0; i < 2; ++i)
+      (void)memory.load(where.control + 160 + i, relaxed, in_system);
+  }));
+  (void)made(with.add(other));
+  require(made(with.explore({})).failure == broken_promise, "an actor with a memory of its own");
+}
+
+void steps_are_taken_told_and_taken_again() {
+  auto buffers = made(mk::kernel_buffers::make({.slots = 1, .observable_words = 2}));
+  std::uint32_t* const observable = buffers.where().control + 160;
+  const std::array unseen{mk::word_range{mk::memory_area::outside, 0, 1},
+                          mk::word_range{mk::memory_area::control, 160, 1}};
+  auto with = made(mk::stepper::over(buffers, {.unseen = unseen, .trace = true}));
+  (void)made(with.add([](mk::stepping_memory& memory, const mk::device::launch& where) {
+    memory.store(where.control + 160, 5, relaxed, in_system);
+    const mk::word read = memory.load(where.control + 161, relaxed, in_system);
+    memory.store(where.control + 160, 6 + read, relaxed, in_system);
+    memory.add(where.control + 161, 1, relaxed, in_system);
+  }));
+  const auto next = with.pending(0);
+  require(next && next->kind == mk::access_kind::load && next->index == 161, "the first access");
+  require(observable[0] == 5, "what comes before it is made with it");
+  require(made(with.step(0)) && with.made().size() == 2 && observable[0] == 6, "a load, a store");
+  require(made(with.step(0)) && with.made().size() == 1 && observable[1] == 1, "an addition");
+  require(!made(with.step(0)) && !with.pending(0), "it has ended");
+  std::vector<mk::step_record> trace(with.trace().begin(), with.trace().end());
+  require(trace.size() == 2 && trace[1].before == 0 && trace[1].after == 1, "the trace");
+
+  observable[1] = 0;
+  with.restart();
+  require(made(with.replay(trace)) == 2 && observable[1] == 1, "it was not done again");
+  with.restart();
+  require(made(with.replay(trace)) == 0, "it read something else");
+  with.restart();
+  trace[0].actor = 1;
+  require(made(with.replay(trace)) == 0, "there is no such actor");
+}
+
 struct hazard {
   const char* name;
   void (*explore)();
@@ -525,6 +644,12 @@ constexpr hazard hazards[] = {
     {"slots that yield are claimed again, by one lane", slots_that_yield_are_claimed_again_by_one},
     {"LOW work is claimed while CRITICAL work never ends",
      low_work_is_claimed_while_critical_work_never_ends},
+    {"a write to the table, and what is wrong first", a_table_that_is_written_is_found},
+    {"a broken rule, and the schedule that breaks it", a_rule_that_is_broken_is_told},
+    {"states from which there is no end", states_that_reach_no_end_are_counted},
+    {"actors that do different things after reading the same",
+     an_actor_that_breaks_its_promise_is_found},
+    {"steps that are taken, told, and taken again", steps_are_taken_told_and_taken_again},
 };
 
 }  // namespace
