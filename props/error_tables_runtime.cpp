@@ -214,6 +214,8 @@ std::vector<provoker> lane_provokers() {
        [] { return launch_of(fake_gpu<answer::busy, answer::yes>); }},
       {{out_of_memory, buffer::none, 0, 8, 64},
        [] { return launch_of(fake_gpu<answer::no_memory, answer::yes>); }},
+      {{out_of_memory, buffer::none, 0, 8, 64},
+       [] { return launch_of(fake_gpu<answer::yes, answer::yes, answer::no_memory>); }},
       // With a ring of its own, which a thread is to bring work to.
       {{device_failed, buffer::none, 0, 719, 0},
        [] { return launch_of(fake_gpu<answer::failed, answer::yes>, on_card); }},

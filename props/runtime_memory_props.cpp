@@ -240,7 +240,7 @@ bool steppers() {
     const auto explore_can_fail = fails_cleanly(
         anew, [](mk::stepper& s) { return code_of(s.explore({})); },
         [&](mk::stepper& s, bool) {
-          counted = 0;
+          require(counted == 0);  // put back
           const auto again = value_of(s.explore({}));
           require(again.complete && again.ends == 1 && again.states == 4 && counted == 0);
         });

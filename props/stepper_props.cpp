@@ -587,6 +587,14 @@ void an_actor_that_breaks_its_promise_is_found() {
   }));
   (void)made(with.add(other));
   require(made(with.explore({})).failure == broken_promise, "an actor with a memory of its own");
+  // The same, where what it reads first is read again as something else.
+  runs = 0;
+  auto again = ring.lanes(0, by_priority);
+  (void)made(again.add([&runs](mk::stepping_memory& memory, const mk::device::launch& where) {
+    if (runs++ == 0) (void)memory.load(where.control + 161, relaxed, in_system);
+  }));
+  (void)made(again.add(other));
+  require(made(again.explore({})).failure == broken_promise, "an actor that runs only once");
 }
 
 void steps_are_taken_told_and_taken_again() {

@@ -112,7 +112,10 @@ class known_actor {
     const auto number = static_cast<std::uint32_t>(passages_.size());
     if (const std::uint32_t known = by_reading_.find_or_add(k, number); known != none)
       return passages_[known];
-    go_to(from);
+    if (!go_to(from)) {
+      passages_.push_back({.to = from});
+      return passages_.back();
+    }
     std::uint32_t kept = none;
     if (has_body) {
       kept = static_cast<std::uint32_t>(bodies_.size());
@@ -159,9 +162,15 @@ class known_actor {
     return {here_, p.first_store, p.stores};
   }
 
-  /// Brings the fiber to `to`, by the way that it was first reached.
-  void go_to(std::uint32_t to) {
-    if (here_ == to) return;
+  /// Whether the fiber can go on; an actor that is elsewhere than it was has broken its promise.
+  bool stands_before(const memory_access& next) noexcept {
+    if (fiber_.ended() || fiber_.pending() != next) deterministic_ = false;
+    return !fiber_.ended();
+  }
+
+  /// Brings the fiber to `to`, by the way that it was first reached; false where it has ended.
+  bool go_to(std::uint32_t to) {
+    if (here_ == to) return true;
     way_.clear();
     for (std::uint32_t p = to; p != 0; p = places_[p].before) way_.push_back(p);
     fiber_.start();
@@ -169,11 +178,11 @@ class known_actor {
       const place& next = places_[*p];
       word body[abi::slot_words] = {};
       if (next.body != none) std::memcpy(body, bodies_[next.body].data(), sizeof body);
-      if (fiber_.ended() || fiber_.pending() != places_[next.before].next) deterministic_ = false;
-      if (fiber_.ended()) break;
+      if (!stands_before(places_[next.before].next)) break;
       fiber_.resume(next.read, body);
     }
     here_ = to;
+    return stands_before(places_[to].next);
   }
 
   detail::step_fiber& fiber_;
@@ -202,6 +211,9 @@ class explorer {
     for (const auto& fiber : of.fibers) actors_.emplace_back(*fiber);
     at_.resize(actors_.size());
   }
+  explorer(const explorer&) = delete;
+  explorer& operator=(const explorer&) = delete;
+  ~explorer() { undo_to(0); }
 
   exploration run() {
     for (std::uint32_t a = 0; a < actors_.size(); ++a) {
@@ -220,7 +232,6 @@ class explorer {
     found_.complete = complete_ && found_.failure.empty();
     if (found_.complete) find_stuck();
     if (endless_) found_.interleavings = std::numeric_limits<double>::infinity();
-    undo_to(0);
     return std::move(found_);
   }
 
@@ -257,7 +268,15 @@ class explorer {
     if (seen) name_ = name_ ^ name_of_word(flat, before) ^ name_of_word(flat, after);
   }
 
+  template <class T>
+  static void make_room(std::vector<T>& in) {
+    if (in.size() == in.capacity()) in.reserve(2 * in.size() + 64);
+  }
+
   word perform(std::uint32_t actor, const memory_access& what) {
+    // What cannot be put back is not done.
+    make_room(undo_);
+    make_room(made_);
     made_.push_back(world_.perform(actor, what, body_));
     const step_record& made = made_.back();
     if (what.area == memory_area::outside) {
@@ -442,6 +461,7 @@ result<exploration> stepper::explore(const exploration_checks& checks,
     restart();
     return found;
   } catch (const std::bad_alloc&) {
+    restart();
     return std::unexpected(error{.code = error_code::out_of_memory, .found = 1, .bound = 0});
   }
 }

@@ -179,12 +179,15 @@ result<void> gpu_target::start(const launch_site& site) noexcept {
       .memory = {.at = reinterpret_cast<unsigned char*>(memory.at),
                  .bytes = memory.bytes,
                  .descriptor = memory.descriptor}};
+  const error no_memory{
+      .code = error_code::out_of_memory, .found = where.slots, .bound = abi::slot_bytes};
   std::uint32_t lanes = 0;
   gpu::reason why{};
   if (wanted.lanes == 0 && !options_.one_shot) {
     gpu::card card{};
-    if (calls_.look(calls_.context, &card, &why) != gpu::answer::yes)
-      return std::unexpected(failed(why));
+    const gpu::answer seen = calls_.look(calls_.context, &card, &why);
+    if (seen != gpu::answer::yes)
+      return std::unexpected(seen == gpu::answer::no_memory ? no_memory : failed(why));
     const auto sized = recommended_lanes(where.slots, card.wave_size);
     if (!sized) return std::unexpected(sized.error());
     wanted.lanes = *sized;
@@ -193,8 +196,7 @@ result<void> gpu_target::start(const launch_site& site) noexcept {
     case gpu::answer::yes:
       return {};
     case gpu::answer::no_memory:
-      return std::unexpected(
-          error{.code = error_code::out_of_memory, .found = where.slots, .bound = abi::slot_bytes});
+      return std::unexpected(no_memory);
     case gpu::answer::too_many_lanes:
       return std::unexpected(
           error{.code = error_code::device_lanes_refused, .found = wanted.lanes, .bound = lanes});
