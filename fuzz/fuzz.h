@@ -129,13 +129,13 @@ inline void put_word(std::span<std::uint8_t> to, std::size_t index, std::uint32_
   const std::uint32_t word = little_endian(value);
   std::memcpy(to.subspan(4 * index, 4).data(), &word, 4);
 }
-/// `words` from the front of `to`.
-inline void put_words(std::span<std::uint8_t> to, std::span<const std::uint32_t> words) {
+/// `all` from the front of `to`.
+inline void put_words(std::span<std::uint8_t> to, std::span<const std::uint32_t> all) {
   if constexpr (std::endian::native == std::endian::little) {
-    const std::span<std::uint8_t> room = to.first(words.size_bytes());
-    if (!room.empty()) std::memcpy(room.data(), words.data(), room.size());
+    const std::span<std::uint8_t> room = to.first(all.size_bytes());
+    if (!room.empty()) std::memcpy(room.data(), all.data(), room.size());
   } else {
-    for (std::size_t i = 0; i < words.size(); ++i) put_word(to, i, words[i]);
+    for (std::size_t i = 0; i < all.size(); ++i) put_word(to, i, all[i]);
   }
 }
 
