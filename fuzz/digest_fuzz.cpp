@@ -8,12 +8,20 @@
 #include "fuzz.h"
 #include "plain_decoder.h"
 #include "plain_digest.h"
+#include "refusal.h"
 
 #include "megakernel_import.h"
 
 namespace mk = megakernel;
 
 namespace {
+
+fuzz::block some_control() {
+  fuzz::block control(640);
+  control[4 * 1] = 7;   // done
+  control[4 * 96] = 3;  // a metric
+  return control;
+}
 
 bool is_empty(const mk::ring_digest& digest) {
   return digest.summary() == mk::ring_summary() && digest.census() == mk::slot_census() &&
@@ -55,13 +63,35 @@ void check_figures(const mk::ring_digest& got, const fuzz::words& digest) {
   fuzz::check(at == digest.size(), "everything is read");
 }
 
+/// Of a ring of two slots, one of them of a window.
+mk::ring_summary summary_of(std::uint8_t done, std::uint8_t status, std::uint8_t ticket) {
+  fuzz::block control(640);
+  fuzz::block ring(128);
+  control[4 * 1] = done;
+  ring[0] = status;
+  ring[64 + 4 * 1] = 9;
+  ring[64 + 4 * 4] = ticket;
+  mk::ring_summary summary;
+  const std::array list{mk::opcode{9}};
+  const auto windows = mk::window_opcodes::of(list);
+  fuzz::refused_as(summary.decode(control.view(), ring.view(), *windows), "");
+  return summary;
+}
+
+void check_equality() {
+  const mk::ring_summary some = summary_of(1, 3, 7);
+  fuzz::check(some == summary_of(1, 3, 7) && some != summary_of(2, 3, 7) &&
+                  some != summary_of(1, 5, 7) && some != summary_of(1, 3, 8),
+              "summaries are equal where control, occupancy and windows are");
+}
+
 /// What the ring itself says.
 void check_ring(const mk::ring_digest& got, const fuzz::block& ring,
                 const plain::digest_wish& wish) {
   std::vector<mk::opcode> named;
   for (const std::uint32_t op : wish.opcodes) named.push_back(mk::opcode{op});
   const auto windows = mk::window_opcodes::of(named);
-  const fuzz::block control(640);
+  const fuzz::block control = some_control();
   mk::ring_telemetry telemetry;
   fuzz::refused_as(telemetry.decode(control.view(), ring.view(), *windows), "");
   fuzz::check(got.summary().occupancy() == telemetry.occupancy() &&
@@ -86,8 +116,9 @@ bool decode(mk::ring_digest& into, const fuzz::words& digest, std::size_t size,
   fuzz::block bytes(size, offset);
   for (std::size_t i = 0; i < size && i / 4 < digest.size(); ++i)
     bytes[i] = static_cast<std::uint8_t>(digest[i / 4] >> 8 * (i % 4));
-  const auto got = into.decode(fuzz::block(640).view(), bytes.view());
-  if (!fuzz::refused_as(got, plain::wrong_with_digest(digest, size))) {
+  const auto got = into.decode(some_control().view(), bytes.view());
+  const plain::digest_refusal wrong = plain::judge_digest(digest, size);
+  if (!fuzz::refused_as(got, fuzz::refusal{wrong.code, wrong.index, wrong.found, wrong.bound})) {
     check_figures(into, digest);
     return true;
   }
@@ -95,12 +126,24 @@ bool decode(mk::ring_digest& into, const fuzz::words& digest, std::size_t size,
   return false;
 }
 
+/// Each of its words in turn is one more, one less, or something else altogether.
+void one_word_off(mk::ring_digest& into, fuzz::words& digest) {
+  for (std::uint32_t& word : digest) {
+    const std::uint32_t was = word;
+    for (const std::uint32_t other : {was + 1, was - 1, ~was, was ^ 0x8000'0000u}) {
+      word = other;
+      decode(into, digest, digest.size() * 4, 0);
+    }
+    word = was;
+  }
+}
+
 void without_memory(const fuzz::words& digest, unsigned nth) {
   const fuzz::block bytes(
       fuzz::bytes(reinterpret_cast<const std::uint8_t*>(digest.data()), digest.size() * 4));
   mk::ring_digest into;
   const fuzz::short_memory scarce(nth);
-  const auto got = into.decode(fuzz::block(640).view(), bytes.view());
+  const auto got = into.decode(some_control().view(), bytes.view());
   if (!fuzz::short_memory::ran_out()) return;
   fuzz::refused_as(got, "out_of_memory");
   fuzz::check(is_empty(into), "what there is no memory for leaves nothing behind");
@@ -155,6 +198,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                                  {.depth = 2, .width = 3, .opcodes = wish.opcodes});
     decode(decoded, other, other.size() * 4, 0);
   }
+  if (what_else % 32 == 4) one_word_off(decoded, digest);
   if (what_else % 32 == 3) without_memory(digest, 1 + what_else / 32);
   const auto length = static_cast<std::ptrdiff_t>(digest.size() * 4) + more;
   if (more > 0) digest.resize(digest.size() + 32);
@@ -163,9 +207,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!changes.empty()) return 0;
   fuzz::check(accepted, "the digest of a ring is one");
   if (how == 255) {
+    check_equality();
     const fuzz::block all(fuzz::bytes(reinterpret_cast<const std::uint8_t*>(digest.data()),
                                       digest.size() * sizeof(std::uint32_t)));
     mk::ring_digest other;
+    fuzz::refused_as(other.decode(some_control().view(), all.view()), "");
     fuzz::refused_as(other.decode(fuzz::block(639).view(), all.view()), "control_too_short");
     fuzz::check(is_empty(other), "half a control buffer leaves nothing behind");
   }

@@ -341,10 +341,32 @@ def digest(seeds):
                 b"".join(struct.pack("<HB", at, how) + number(value)
                          for at, how, value in changes) + length + slots)
 
+    # Of each status another number; of the edges of what is counted key by key.
+    uneven = b"".join(slot(99 if s == 8 else s, *edge, 0, (s + i) % 3 // 2)
+                      for s in range(9) for i, edge in enumerate(
+                          [(9, 3), (9, 3), (9, 4), (0, 0), (31, 31), (32, 32), (1, 31), (9, 0),
+                           (0, 32)][:s + 1]))
     empty = words(0x44524B4D, 1, *[0] * 110)
     for name, recipe, content in [
             ("ring", "a ring with windows and sketches", form()),
             ("figures", "occupancy alone", form(depth=0, width=0, ops=())),
+            ("uneven", "of each status another number", form(slots=uneven, ops=(0, 9, 31, 32))),
+            ("off-by-one", "a digest of which one word after the other is wrong", form(what=4)),
+            ("off-by-one-uneven", "the same of another ring",
+             form(what=4, slots=uneven, depth=1, width=2, ops=(0, 9, 31, 32))),
+            ("off-by-one-alone", "the same without windows and sketches",
+             form(what=4, depth=0, width=0, ops=())),
+            ("edge", "a window of opcode 32", form(slots=slot(1, 32, 5) * 3, ops=(32,))),
+            ("first", "a window of opcode 0 and ticket 0", form(slots=slot(1, 0, 5) * 3, ops=(0,))),
+            ("repeated", "a window twice", form([(windows + 17, set_to, 9)])),
+            ("published", "more published slots than the ring has",
+             form([(windows + 5, add, 1), (windows + 11, subtract, 1)])),
+            ("faulted", "more faults than the ring has",
+             form([(windows + 5, subtract, 1), (windows + 11, add, 1)])),
+            ("opcode-moved", "fewer slots of an opcode than its windows have",
+             form([(48 + 9, subtract, 1), (48 + 1, add, 1)])),
+            ("opcode-other", "fewer slots of other opcodes than their windows have",
+             form([(9, subtract, 1), (48 + 1, add, 1)])),
             ("again", "storage of another digest", form(what=2)),
             ("control", "half a control buffer beside it", form(how=255)),
             ("columns", "columns without rows", form([(3, set_to, 0)])),

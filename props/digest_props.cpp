@@ -175,9 +175,11 @@ void expect_as_judged(const words& digest, std::size_t size) {
   there.resize(size);
   mk::ring_digest decoded;
   const auto got = decoded.decode(view(bytes(640)), view(there));
-  const std::string_view wanted = plain::wrong_with_digest(digest, size);
-  RC_ASSERT((got ? std::string_view() : mk::name(got.error().code)) == wanted);
+  const plain::digest_refusal wanted = plain::judge_digest(digest, size);
+  RC_ASSERT((got ? std::string_view() : mk::name(got.error().code)) == wanted.code);
   if (!got) {
+    RC_ASSERT((got.error().index == wanted.index && got.error().found == wanted.found &&
+               got.error().bound == wanted.bound));
     RC_ASSERT(got.error().buffer == mk::buffer::digest);
     RC_ASSERT(is_empty(decoded));
     return;
@@ -310,6 +312,30 @@ bool every_length() {
   });
 }
 
+/// What digests are compared by.
+bool equality() {
+  return once("summaries are equal where control, occupancy and windows are", [] {
+    const auto of = [](std::uint32_t done, std::uint32_t status, std::uint32_t ticket) {
+      words control(160), ring(32);
+      control[1] = done;
+      ring[0] = status;
+      ring[16 + 1] = 9;
+      ring[16 + 4] = ticket;
+      mk::ring_summary summary;
+      const std::array list{mk::opcode{9}};
+      RC_ASSERT(
+          summary
+              .decode(view(to_bytes(control)), view(to_bytes(ring)), *mk::window_opcodes::of(list))
+              .has_value());
+      return summary;
+    };
+    RC_ASSERT(of(1, 3, 7) == of(1, 3, 7));
+    RC_ASSERT(of(1, 3, 7) != of(2, 3, 7));
+    RC_ASSERT(of(1, 3, 7) != of(1, 5, 7));
+    RC_ASSERT(of(1, 3, 7) != of(1, 3, 8));
+  });
+}
+
 /// The bounds of what a digest can be, which no small ring comes near.
 bool largest() {
   return once("the largest digest is one, and nothing larger", [] {
@@ -348,6 +374,7 @@ int main() {
   ok &= moved_slots();
   ok &= every_word();
   ok &= every_length();
+  ok &= equality();
   ok &= largest();
   return ok ? 0 : 1;
 }

@@ -9,7 +9,7 @@ namespace plain {
 
 /// Empty where it is about none. `buffer_unaligned` is about what was to be looked at.
 inline std::string_view buffer_of(std::string_view code) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 12> prefixes{{
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 13> prefixes{{
       {"control_", "control buffer"},
       {"observable_", "control buffer"},
       {"done_count_", "control buffer"},
@@ -22,6 +22,7 @@ inline std::string_view buffer_of(std::string_view code) {
       {"record_", "debug log"},
       {"io_", "IO queue"},
       {"sketch_", "sketch"},
+      {"digest_", "digest"},
   }};
   for (const auto& [prefix, buffer] : prefixes)
     if (code.starts_with(prefix)) return buffer;

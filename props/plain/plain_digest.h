@@ -88,69 +88,96 @@ inline std::vector<std::uint32_t> make_digest(const std::uint32_t* ring, std::si
   return out;
 }
 
-/// Why `bytes` bytes that begin with these words are no digest: the name of the refusal, or "".
-inline const char* wrong_with_digest(const std::vector<std::uint32_t>& words, std::size_t bytes) {
+/// A refusal: its name, or "" where there is none, the word, what is found there, and the bound.
+struct digest_refusal {
+  const char* code = "";
+  std::uint64_t index = 0;
+  std::uint64_t found = 0;
+  std::uint64_t bound = 0;
+};
+
+/// Why `bytes` bytes that begin with these words are no digest, front to back.
+inline digest_refusal judge_digest(const std::vector<std::uint32_t>& words, std::size_t bytes) {
   using u64 = std::uint64_t;
-  constexpr const char* inconsistent = "digest_inconsistent";
-  if (bytes < 448) return "digest_wrong_size";
-  if (words[0] != 0x44524B4D || words[1] != 1) return "digest_foreign";
+  const auto inconsistent = [](u64 index, u64 found, u64 bound) {
+    return digest_refusal{"digest_inconsistent", index, found, bound};
+  };
+  if (bytes < 448) return {"digest_wrong_size", 0, bytes, 448};
+  if (words[0] != 0x44524B4D) return {"digest_foreign", 0, words[0], 0x44524B4D};
+  if (words[1] != 1) return {"digest_foreign", 1, words[1], 1};
   const u64 depth = words[3], width = words[4], windows = words[5], opcodes = words[7];
   const bool none = depth == 0 && width == 0;
   if (!none &&
       (depth == 0 || width == 0 || depth > 16384 || width > 16384 || depth * width > 16384))
-    return inconsistent;
-  if (windows > 8192 || opcodes > 16) return inconsistent;
+    return inconsistent(4, width, depth == 0 ? 0 : 16384 / depth);
+  if (windows > 8192) return inconsistent(5, windows, 8192);
+  if (opcodes > 16) return inconsistent(7, opcodes, 16);
   const u64 window_at = 112 + 8 * depth * width;
-  if (bytes != 4 * (window_at + 16 * windows)) return "digest_wrong_size";
+  const u64 size = 4 * (window_at + 16 * windows);
+  if (bytes != size) return {"digest_wrong_size", 0, bytes, size};
 
   const auto add_up = [&](u64 first, u64 last) {
     u64 sum = 0;
     for (u64 i = first; i < last; ++i) sum += words[i];
     return sum;
   };
-  for (u64 i = 1; i < opcodes; ++i)
-    if (words[16 + i] <= words[15 + i]) return inconsistent;
-  if (add_up(16 + opcodes, 32) != 0 || add_up(11, 16) != 0 || add_up(41, 48) != 0)
-    return inconsistent;
+  const auto first_set = [&](u64 first, u64 last) {
+    while (first < last && words[first] == 0) ++first;
+    return first;
+  };
+  for (u64 i = 17; i < 16 + opcodes; ++i)
+    if (words[i] <= words[i - 1]) return inconsistent(i, words[i], u64{words[i - 1]} + 1);
+  if (const u64 i = first_set(11, 16); i != 16) return inconsistent(i, words[i], 0);
+  if (const u64 i = first_set(16 + opcodes, 32); i != 32) return inconsistent(i, words[i], 0);
   const u64 slots = words[2];
   const u64 active = add_up(33, 35) + add_up(36, 39);
-  if (add_up(32, 41) != slots || words[8] != active) return inconsistent;
-  if (add_up(48, 80) + words[9] != slots || add_up(80, 112) + words[10] != slots)
-    return inconsistent;
+  if (add_up(32, 41) != slots) return inconsistent(32, add_up(32, 41), slots);
+  if (const u64 i = first_set(41, 48); i != 48) return inconsistent(i, words[i], 0);
+  if (words[8] != active) return inconsistent(8, words[8], active);
+  const u64 by_opcode = add_up(48, 80) + words[9], by_tenant = add_up(80, 112) + words[10];
+  if (by_opcode != slots) return inconsistent(9, by_opcode, slots);
+  if (by_tenant != slots) return inconsistent(10, by_tenant, slots);
   for (u64 row = 0; row < 4 * depth; ++row) {
+    const u64 first = 112 + 2 * row * width;
     unsigned __int128 sum = 0;
-    for (u64 i = 0; i < width; ++i) {
-      const u64 at = 112 + 2 * (row * width + i);
+    for (u64 at = first; at < first + 2 * width; at += 2)
       sum += words[at] | u64{words[at + 1]} << 32;
-    }
-    if (sum != (row / depth == 1 ? active : slots)) return inconsistent;
+    const u64 wanted = row / depth == 1 ? active : slots;
+    if (sum != wanted)
+      return inconsistent(first, sum > ~u64{0} ? ~u64{0} : static_cast<u64>(sum), wanted);
   }
 
   std::map<std::uint32_t, u64> of_opcode;
   u64 of_status[8] = {};
   u64 all = 0;
   for (u64 w = 0; w < windows; ++w) {
-    const std::uint32_t* const window = words.data() + window_at + 16 * w;
+    const u64 at = window_at + 16 * w;
+    const std::uint32_t* const window = words.data() + at;
+    const auto key = [](const std::uint32_t* of) { return u64{of[0]} << 32 | of[1]; };
     const auto first = words.begin() + 16;
     if (!std::binary_search(first, first + static_cast<std::ptrdiff_t>(opcodes), window[1]))
-      return inconsistent;
-    if (w != 0 && std::pair(window[-16], window[-15]) >= std::pair(window[0], window[1]))
-      return inconsistent;
+      return inconsistent(at + 1, window[1], 0);
+    if (w != 0 && key(window - 16) >= key(window))
+      return inconsistent(at, key(window), key(window - 16));
     u64 with_status = 0;
     for (std::size_t s = 1; s < 8; ++s) {
       with_status += window[4 + s];
       of_status[s] += window[4 + s];
     }
     const u64 in_it = window[12];
-    if (in_it == 0 || u64{window[3]} + window[4] > in_it || with_status > in_it)
-      return inconsistent;
-    if (window[13] > 1 || (window[13] == 1 && in_it == 1)) return inconsistent;
-    if (window[14] != 0 || window[15] != 0) return inconsistent;
+    const u64 of_kinds = u64{window[3]} + window[4];
+    const u64 may_disagree = in_it > 1 ? 1 : 0;
+    if (in_it == 0) return inconsistent(at + 12, 0, 1);
+    if (of_kinds > in_it) return inconsistent(at + 3, of_kinds, in_it);
+    if (with_status > in_it) return inconsistent(at + 5, with_status, in_it);
+    if (window[13] > may_disagree) return inconsistent(at + 13, window[13], may_disagree);
+    if (const u64 i = first_set(at + 14, at + 16); i != at + 16)
+      return inconsistent(i, words[i], 0);
     of_opcode[window[1]] += in_it;
     all += in_it;
   }
   for (std::size_t s = 1; s < 8; ++s)
-    if (of_status[s] > words[32 + s]) return inconsistent;
+    if (of_status[s] > words[32 + s]) return inconsistent(32 + s, of_status[s], words[32 + s]);
   // Slots of window opcodes: of those below 32 it is known how many there are.
   u64 known = 0, known_listed = 0;
   bool any_other = false;
@@ -162,13 +189,20 @@ inline const char* wrong_with_digest(const std::vector<std::uint32_t>& words, st
     }
     known += words[48 + op];
     known_listed += of_opcode[op];
-    if (of_opcode[op] > words[48 + op]) return inconsistent;
+    if (of_opcode[op] > words[48 + op]) return inconsistent(48 + op, of_opcode[op], words[48 + op]);
   }
-  if (all - known_listed > words[9]) return inconsistent;
-  const u64 slots_of_windows = all + words[6];
-  if (slots_of_windows < all - known_listed + known) return inconsistent;
-  if (slots_of_windows > known + (any_other ? words[9] : 0)) return inconsistent;
-  return "";
+  const u64 other = all - known_listed;
+  if (other > words[9]) return inconsistent(9, other, words[9]);
+  const u64 least = known - known_listed;
+  const u64 most = least + (any_other ? words[9] - other : 0);
+  if (words[6] < least) return inconsistent(6, words[6], least);
+  if (words[6] > most) return inconsistent(6, words[6], most);
+  return {};
+}
+
+/// The name of that refusal, or "".
+inline const char* wrong_with_digest(const std::vector<std::uint32_t>& words, std::size_t bytes) {
+  return judge_digest(words, bytes).code;
 }
 
 }  // namespace plain
