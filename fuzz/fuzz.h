@@ -139,8 +139,8 @@ inline void put_words(std::span<std::uint8_t> to, std::span<const std::uint32_t>
   }
 }
 
-/// Sentences take longer than most of what they are about: of each of 256 kinds they are looked at
-/// the first 64 times, and then every 64th.
+/// For what takes longer than all the rest, such as sentences: of each of 256 kinds it is due the
+/// first 64 times, and then every 64th.
 class seldom {
  public:
   bool due(std::size_t kind) {
