@@ -137,7 +137,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 /// far as they follow one another.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
-  const std::size_t made = LLVMFuzzerMutate(data, size, most);
+  const std::size_t made = fuzz::mutate(data, size, most);
   if (seed % 8 == 0 || made < 84) return made;
   const std::span<std::uint8_t> all(data, made);
   const auto word = [&](std::size_t at) { return fuzz::word_at(all.subspan(at), 0); };

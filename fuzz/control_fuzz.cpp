@@ -217,7 +217,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 /// Most inputs get a length that is valid.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
-  const std::size_t made = LLVMFuzzerMutate(data, size, most);
+  const std::size_t made = fuzz::mutate(data, size, most);
   const std::size_t whole = std::max<std::size_t>(made / 4 * 4, 640);
   if (seed % 16 == 0 || whole > most) return made;
   if (whole > made) std::memset(data + made, 0, whole - made);

@@ -52,7 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 /// Most inputs get whole words, and many a cursor between two records.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
-  std::size_t made = LLVMFuzzerMutate(data, size, most);
+  std::size_t made = fuzz::mutate(data, size, most);
   if (seed % 16 == 0 || made < 4) return made;
   made = made / 4 * 4;
   if (seed % 2 == 0) {

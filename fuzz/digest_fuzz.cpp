@@ -2,8 +2,6 @@
 // that a plain implementation makes of that; or the bytes of a digest. What is accepted says what
 // its words say, and where nothing was changed, what decoding the ring says; what is refused is
 // refused by a plain checker, too, and leaves nothing behind.
-#include <set>
-
 #include "failing_heap.h"
 #include "fuzz.h"
 #include "plain_decoder.h"
@@ -168,10 +166,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   plain::digest_wish wish{.depth = in.below(4), .width = in.below(5)};
   if (wish.depth == 0 || wish.width == 0) wish.depth = wish.width = 0;
-  const fuzz::words list = in.numbers(20);
-  std::set<std::uint32_t> ordered(list.begin(), list.end());
-  while (ordered.size() > 16) ordered.erase(ordered.begin());
-  wish.opcodes.assign(ordered.begin(), ordered.end());
+  wish.opcodes = in.numbers(20);
+  std::ranges::sort(wish.opcodes);
+  wish.opcodes.erase(std::ranges::unique(wish.opcodes).begin(), wish.opcodes.end());
+  if (wish.opcodes.size() > 16) wish.opcodes.erase(wish.opcodes.begin(), wish.opcodes.end() - 16);
   if (const std::uint32_t room = in.byte(); room < 8) wish.most_windows = room;
   struct change {
     std::uint32_t at, how, value;

@@ -17,6 +17,13 @@
 
 namespace fuzz {
 
+/// Whether an allocation can be made to fail.
+#if defined(MEGAKERNEL_FUZZ_HEAP_NEVER_FAILS)
+inline constexpr bool heap_fails = false;
+#else
+inline constexpr bool heap_fails = true;
+#endif
+
 /// While it lives, the `nth` allocation of the library's arrays from now on fails; 0: none does.
 class short_memory {
  public:

@@ -19,6 +19,13 @@
 #include <type_traits>
 #include <vector>
 
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#define MEGAKERNEL_FUZZ_MEMORY_SANITIZER
+#endif
+#endif
+
 namespace fuzz {
 
 using bytes = std::span<const std::uint8_t>;
@@ -196,3 +203,17 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
                                                std::size_t most, unsigned seed);
 /// Its random changes, for a mutator to start from.
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
+
+namespace fuzz {
+
+/// The same, whose bytes are initialised for the memory sanitizer, too: it cannot see what
+/// libFuzzer does.
+inline std::size_t mutate(std::uint8_t* data, std::size_t size, std::size_t most) {
+  const std::size_t made = LLVMFuzzerMutate(data, size, most);
+#if defined(MEGAKERNEL_FUZZ_MEMORY_SANITIZER)
+  __msan_unpoison(data, made);
+#endif
+  return made;
+}
+
+}  // namespace fuzz

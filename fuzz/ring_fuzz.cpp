@@ -56,7 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 /// that was left alone would keep to them, because they count every edge more often.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
-  const std::size_t made = LLVMFuzzerMutate(data, size, most);
+  const std::size_t made = fuzz::mutate(data, size, most);
   if (made != 0 && data[0] < 24 && seed % 16 != 0) data[0] += 24;
   return made;
 }

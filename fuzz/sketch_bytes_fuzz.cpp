@@ -183,7 +183,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 /// Most inputs are given a checksum, many all of it.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
-  std::size_t made = LLVMFuzzerMutate(data, size, most);
+  std::size_t made = fuzz::mutate(data, size, most);
   const unsigned effort = seed % 8;
   if (effort == 0 || made < header + 4) return made;
   if (effort >= 4) {

@@ -74,7 +74,8 @@ inline void check_without_memory(const mk::telemetry_sketch& sketch) {
   while (
       fails(reading, [&] { return mk::read_telemetry_sketch({written.data(), written.size()}); }))
     ++reading;
-  check(copying == 6 && shaping == 6 && reading == 6, "five sketches take five allocations");
+  check(!heap_fails || (copying == 6 && shaping == 6 && reading == 6),
+        "five sketches take five allocations");
   mk::telemetry_sketch none;
   refused_as(none.reset_shape(0, 0), refusal{"sketch_dim_zero"});
   check(none.shape() == mk::sketch_shape(), "nothing is no shape");

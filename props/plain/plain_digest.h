@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <utility>
 #include <vector>
 
 namespace plain {
@@ -46,7 +44,11 @@ inline std::vector<std::uint32_t> make_digest(const std::uint32_t* ring, std::si
     for (std::size_t row = 0; row < wish.depth; ++row)
       ++sketches[which * each + row * wish.width + digest_bucket(key, row, wish.width)];
   };
-  std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<std::uint32_t>> windows;
+  // Each of 16 words, by ticket and opcode.
+  std::vector<std::vector<std::uint32_t>> windows;
+  const auto before = [](const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b) {
+    return a[0] != b[0] ? a[0] < b[0] : a[1] < b[1];
+  };
   for (std::size_t i = 0; i < slots; ++i) {
     const std::uint32_t* const slot = ring + 16 * i;
     const std::uint32_t status = slot[0], op = slot[1], tenant = slot[2];
@@ -61,18 +63,19 @@ inline std::vector<std::uint32_t> make_digest(const std::uint32_t* ring, std::si
       sketch(1, op);
     }
     if (!std::binary_search(wish.opcodes.begin(), wish.opcodes.end(), op)) continue;
-    auto found = windows.find({slot[4], op});
-    if (found == windows.end()) {
+    std::vector<std::uint32_t> fresh(16);
+    fresh[0] = slot[4];
+    fresh[1] = op;
+    fresh[2] = tenant;
+    auto found = std::lower_bound(windows.begin(), windows.end(), fresh, before);
+    if (found == windows.end() || before(fresh, *found)) {
       if (windows.size() >= wish.most_windows) {
         ++out[6];
         continue;
       }
-      found = windows.emplace(std::pair(slot[4], op), std::vector<std::uint32_t>(16)).first;
-      found->second[0] = slot[4];
-      found->second[1] = op;
-      found->second[2] = tenant;
+      found = windows.insert(found, fresh);
     }
-    std::vector<std::uint32_t>& window = found->second;
+    std::vector<std::uint32_t>& window = *found;
     if (slot[5] < 2) ++window[3 + slot[5]];
     if (status >= 1 && status <= 7) ++window[4 + status];
     ++window[12];
@@ -83,8 +86,7 @@ inline std::vector<std::uint32_t> make_digest(const std::uint32_t* ring, std::si
     out.push_back(static_cast<std::uint32_t>(counter));
     out.push_back(static_cast<std::uint32_t>(counter >> 32));
   }
-  for (const auto& window : windows)
-    out.insert(out.end(), window.second.begin(), window.second.end());
+  for (const auto& window : windows) out.insert(out.end(), window.begin(), window.end());
   return out;
 }
 
@@ -147,16 +149,16 @@ inline digest_refusal judge_digest(const std::vector<std::uint32_t>& words, std:
       return inconsistent(first, sum > ~u64{0} ? ~u64{0} : static_cast<u64>(sum), wanted);
   }
 
-  std::map<std::uint32_t, u64> of_opcode;
+  u64 of_opcode[16] = {};
   u64 of_status[8] = {};
   u64 all = 0;
   for (u64 w = 0; w < windows; ++w) {
     const u64 at = window_at + 16 * w;
     const std::uint32_t* const window = words.data() + at;
     const auto key = [](const std::uint32_t* of) { return u64{of[0]} << 32 | of[1]; };
-    const auto first = words.begin() + 16;
-    if (!std::binary_search(first, first + static_cast<std::ptrdiff_t>(opcodes), window[1]))
-      return inconsistent(at + 1, window[1], 0);
+    u64 number = 0;
+    while (number < opcodes && words[16 + number] != window[1]) ++number;
+    if (number == opcodes) return inconsistent(at + 1, window[1], 0);
     if (w != 0 && key(window - 16) >= key(window))
       return inconsistent(at, key(window), key(window - 16));
     u64 with_status = 0;
@@ -173,7 +175,7 @@ inline digest_refusal judge_digest(const std::vector<std::uint32_t>& words, std:
     if (window[13] > may_disagree) return inconsistent(at + 13, window[13], may_disagree);
     if (const u64 i = first_set(at + 14, at + 16); i != at + 16)
       return inconsistent(i, words[i], 0);
-    of_opcode[window[1]] += in_it;
+    of_opcode[number] += in_it;
     all += in_it;
   }
   for (std::size_t s = 1; s < 8; ++s)
@@ -188,8 +190,8 @@ inline digest_refusal judge_digest(const std::vector<std::uint32_t>& words, std:
       continue;
     }
     known += words[48 + op];
-    known_listed += of_opcode[op];
-    if (of_opcode[op] > words[48 + op]) return inconsistent(48 + op, of_opcode[op], words[48 + op]);
+    known_listed += of_opcode[i];
+    if (of_opcode[i] > words[48 + op]) return inconsistent(48 + op, of_opcode[i], words[48 + op]);
   }
   const u64 other = all - known_listed;
   if (other > words[9]) return inconsistent(9, other, words[9]);
