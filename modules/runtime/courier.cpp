@@ -91,6 +91,8 @@ std::size_t courier::find(std::span<gpu::run> into) noexcept {
       if (in.next >= in.size) in.next = 0;
     }
   }
+  // A search that ran out of room goes on with the next call.
+  if (everywhere && found == into.size()) return found;
   quiet_ = found != 0 || everywhere ? 0 : quiet_ + 1;
   return found;
 }
