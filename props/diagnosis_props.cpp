@@ -250,6 +250,24 @@ bool unclaimed() {
   });
 }
 
+bool looks_between_heartbeats() {
+  return rc::check("looks that are closer than heartbeats hide no stall", [] {
+    const pace p;
+    const auto looks = *between<std::uint32_t>(2, 3);  // to a heartbeat; after three it is dead
+    ward w(p.interval, p.patience);
+    w.warm_up(4);
+    w.patient().finish_all();
+    w.patient().special(2, 1);
+    w.patient().special(3, *rc::gen::element(5u, 6u));
+    std::uint32_t look = 0;
+    const auto beat = [&] {
+      if (++look % looks == 0) w.patient().pass();
+    };
+    expect_only(w.wait(beat, p.patience, 6), {stalled});
+    expect_only(w.wait(beat, p.patience), {stalled});
+  });
+}
+
 bool faults() {
   return rc::check("a fault is said at once, and hides no stall", [] {
     const pace p;
@@ -643,6 +661,7 @@ int main() {
   ok &= troubles();
   ok &= handlers();
   ok &= unclaimed();
+  ok &= looks_between_heartbeats();
   ok &= faults();
   ok &= idleness();
   ok &= stops();

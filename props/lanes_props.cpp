@@ -454,8 +454,9 @@ bool idle_lanes() {
       launch<opcodes>(kernel, {.workers = 2, .order = order});
       value_of(kernel.feed().wait(value_of(kernel.feed().publish({}, soon())), soon()));
       std::this_thread::sleep_for(std::chrono::milliseconds(200));  // they have gone to sleep
+      constexpr double most = 0.25;  // two lanes that do not sleep take 2
       double share = 1;
-      for (int i = 0; i < 3 && share >= 0.1; ++i) {
+      for (int i = 0; i < 3 && share >= most; ++i) {
         const auto used_before = processor_time();
         const auto before = std::chrono::steady_clock::now();
         std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -476,7 +477,7 @@ bool idle_lanes() {
       std::cout << "  " << share * 100 << " % of a core; from idle to done in "
                 << std::chrono::duration<double, std::micro>(median).count() << " us" << std::endl;
       if (slowed) continue;
-      require(share < 0.1, "idle lanes burn a core");
+      require(share < most, "idle lanes burn a core");
       require(median < std::chrono::milliseconds(5), "idle lanes wake up late");
     }
   });

@@ -126,9 +126,10 @@ void diagnostician::conclude(const facts& now, nanoseconds at, diagnosis& to) no
     (held_.slots != 0 ? held_ : rest_).fill(f);
   });
   if (!rest_before_) from = at;
-  judge(stalled_, now.rest != 0 && !now.ended && !now.first && !now.left && !dead, looks, patience,
-        ailment::stalled, held_.slots != 0 ? remedy::find_the_handler : remedy::find_the_claim,
-        [&](finding& f) {
+  // Two looks may lie between two heartbeats: such a look neither ends a stall nor shows it.
+  judge(stalled_, now.rest != 0 && !now.ended && !now.first && !now.left && !dead_.raised, looks,
+        dead ? nanoseconds::max() : patience, ailment::stalled,
+        held_.slots != 0 ? remedy::find_the_handler : remedy::find_the_claim, [&](finding& f) {
           f.evidence.push({.what = measure::owed_slots, .found = now.owed});
           f.evidence.push(held_for(stalled_));
           f.evidence.push({.what = measure::held_slots,
