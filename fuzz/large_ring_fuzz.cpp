@@ -145,7 +145,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 }
 
 /// Most rings get fewer than 256 slots, and the fewer the likelier: a large one takes hundreds of
-/// times as long, and one in 256 is enough to meet every way of sorting.
+/// times as long. One in 256 keeps the size it has, and the seeds have every way of sorting.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
   const std::size_t made = fuzz::mutate(data, size, most);
