@@ -216,8 +216,10 @@ struct diagnosis_options {
 ///
 /// - dead: the heartbeat stands still, nothing ended, SHUTDOWN is not set, and there are not as
 ///   many slots CLAIMED and unchanged as lanes: those would all be inside handlers, a stall.
-/// - stalled: slots are owed that wait for no mask, token or answer, and nothing ended. Of a part:
-///   a slot has stayed CLAIMED for the patience while others ended.
+/// - stalled: slots are owed that wait for no mask, token or answer, and nothing ended. Raised at a
+///   look that shows a heartbeat or a kernel that reports none, or whose lanes are in handlers; a
+///   look between two heartbeats does not end it. Of a part: a slot has stayed CLAIMED for the
+///   patience while others ended.
 /// - unauthorised, throttled: slots that wait to be claimed, of a tenant without a mask, or whose
 ///   quota is empty while the kernel counts slots as throttled.
 /// - waiting_for_io: slots that have been in WAIT_IO for the patience.
