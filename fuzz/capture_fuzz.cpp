@@ -13,7 +13,8 @@
 #include "fuzz.h"
 
 #include "megakernel_import.h"
-#include "megakernel_tool_import.h"
+#include "observe/capture.h"
+#include "observe/capture_reader.h"
 
 namespace mk = megakernel;
 namespace tool = megakernel::tool;

@@ -20,8 +20,11 @@
 
 #include "capture_support.h"
 
+#include "observe/capture.h"
+#include "observe/capture_reader.h"
+#include "observe/capture_writer.h"
+
 import megakernel;
-import megakernel.tool;
 
 namespace {
 

@@ -21,8 +21,11 @@
 #include <utility>
 #include <vector>
 
+#include "load/workload.h"
+#include "observe/capture.h"
+#include "observe/frame.h"
+
 import megakernel;
-import megakernel.tool;
 
 namespace props {
 

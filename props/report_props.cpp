@@ -12,8 +12,11 @@
 #include <string_view>
 #include <vector>
 
+#include "observe/timeline.h"
+#include "render/ring_bar.h"
+#include "report/plot.h"
+
 import megakernel;
-import megakernel.tool;
 
 namespace {
 

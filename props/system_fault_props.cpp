@@ -27,8 +27,12 @@
 
 #include "capture_support.h"
 
+#include "load/workload.h"
+#include "observe/capture.h"
+#include "observe/capture_reader.h"
+#include "observe/capture_writer.h"
+
 import megakernel;
-import megakernel.tool;
 
 namespace {
 

@@ -14,9 +14,14 @@
 #include <utility>
 #include <vector>
 
+#include "observe/frame.h"
+#include "observe/observer.h"
+#include "render/layout.h"
 #include "rings.h"
+#include "view/canvas.h"
+#include "view/view.h"
+
 import megakernel;
-import megakernel.tool;
 
 namespace {
 

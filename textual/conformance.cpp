@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include <megakernel/tool/conformance.h>
-#include <megakernel/tool/output.h>
+#include "cli/output.h"
+#include "conformance/conformance.h"
 
 int main(int count, char** arguments) {
   std::signal(SIGPIPE, SIG_IGN);

@@ -27,18 +27,32 @@
 #include <utility>
 #include <vector>
 
-#include "capture_options.h"
-#include "numbers.h"
-#include "replay_command.h"
-#include "report_command.h"
-#include "run_command.h"
-#include "serve_command.h"
-#include "sketch_command.h"
-#include "terminal.h"
-#include "watch_command.h"
+#include "cli/capture_options.h"
+#include "cli/input.h"
+#include "cli/numbers.h"
+#include "cli/output.h"
+#include "cli/replay.h"
+#include "cli/report.h"
+#include "cli/run.h"
+#include "cli/serve.h"
+#include "cli/sketch.h"
+#include "cli/watch.h"
+#include "conformance/conformance.h"
+#include "observe/capture_input.h"
+#include "observe/frame.h"
+#include "observe/histogram.h"
+#include "observe/inspect.h"
+#include "observe/recommend.h"
+#include "observe/verdict.h"
+#include "render/csv.h"
+#include "render/json.h"
+#include "render/names.h"
+#include "render/run.h"
+#include "render/table.h"
+#include "report/report.h"
+#include "view/terminal.h"
 
 import megakernel;
-import megakernel.tool;
 
 namespace {
 

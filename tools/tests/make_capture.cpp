@@ -17,8 +17,13 @@
 #include <thread>
 #include <vector>
 
+#include "load/workload.h"
+#include "observe/capture.h"
+#include "observe/capture_writer.h"
+#include "observe/frame.h"
+#include "observe/histogram.h"
+
 import megakernel;
-import megakernel.tool;
 
 namespace {
 

@@ -1,0 +1,6 @@
+// Compiled once for all units of the command line, which is made with CLI11.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "standard.h"

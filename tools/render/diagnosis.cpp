@@ -1,0 +1,181 @@
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "observe/histogram.h"
+#include "observe/verdict.h"
+#include "render/diagnosis.h"
+#include "render/layout.h"
+#include "render/names.h"
+#include "render/run.h"
+#include "report/report.h"
+
+import megakernel;
+
+namespace megakernel::tool {
+namespace {
+
+using json = nlohmann::ordered_json;
+using std::chrono::nanoseconds;
+
+nanoseconds since(nanoseconds then, nanoseconds now) noexcept {
+  return now > then ? now - then : nanoseconds{};
+}
+
+std::string for_how_long(nanoseconds time) {
+  return human_time(static_cast<std::uint64_t>(time.count()));
+}
+
+std::string keys_of(const finding& of, std::string_view title, bool opcodes) {
+  const auto& keys = opcodes ? of.opcodes : of.tenants;
+  if (keys.empty()) return {};
+  std::string text;
+  std::uint64_t named = 0;
+  constexpr std::size_t most = 4;
+  for (std::size_t i = 0; i < std::min(keys.size(), most); ++i) {
+    const concerned_key& k = keys[i];
+    text += fmt::format("{}{}, {}", text.empty() ? "" : "; ",
+                        opcodes ? opcode_name(opcode{k.key}) : fmt::format("{}", k.key),
+                        counted(k.slots, "slot"));
+    named += k.slots;
+  }
+  return fmt::format("{}: {}{}.", title, text, named < of.slots_in_all ? "; others" : "");
+}
+
+void print_slots(const finding& of, nanoseconds at, std::uint32_t top, screen& to) {
+  if (of.slots.empty()) return;
+  const bool faulted = of.what == ailment::faulted;
+  grid rows({{"slot", true, 4},
+             {"status"},
+             {"opcode"},
+             {"tenant", true},
+             {"priority"},
+             {"for", true},
+             {faulted ? "why" : ""}});
+  for (const concerned_slot& s : of.slots) {
+    if (rows.rows() == top) break;
+    const bool known = is_known(s.slot.status);
+    rows.add({{grouped(s.slot.index)},
+              {std::string(known ? status_name(s.slot.status) : "not whole")},
+              {known ? opcode_name(s.slot.op) : "-"},
+              {known ? grouped(s.slot.tenant) : "-"},
+              {known ? priority_name(s.slot.level) : "-"},
+              {for_how_long(since(s.since, at))},
+              {faulted ? fmt::format("{} {}", word(s.why), fault_name(s.why)) : ""}});
+  }
+  rows.print(to);
+  if (of.slots_in_all > rows.rows())
+    to.line("    " + to.paint(fmt::format("… and {} more", grouped(of.slots_in_all - rows.rows())),
+                              ink::dim));
+}
+
+json slot_json(const concerned_slot& s, nanoseconds at) {
+  return {{"index", s.slot.index},
+          {"status", status_name(s.slot.status)},
+          {"opcode", word(s.slot.op)},
+          {"opcode_name", opcode_name(s.slot.op)},
+          {"tenant", s.slot.tenant},
+          {"priority", word(s.slot.level)},
+          {"arguments", s.slot.arguments},
+          {"for_ns", since(s.since, at).count()},
+          {"looks", s.looks},
+          {"fault_code", word(s.why)},
+          {"fault_name", fault_name(s.why)}};
+}
+
+json finding_json(const finding& of, nanoseconds at) {
+  json evidence = json::array();
+  for (const figure& f : of.evidence) {
+    json one{{"measure", megakernel::name(f.what)}, {"found", f.found}};
+    if (f.against != measure::nothing) {
+      one["against"] = megakernel::name(f.against);
+      one["bound"] = f.bound;
+    }
+    evidence.push_back(std::move(one));
+  }
+  json slots = json::array();
+  for (const concerned_slot& s : of.slots) slots.push_back(slot_json(s, at));
+  json tenants = json::array();
+  for (const concerned_key& k : of.tenants)
+    tenants.push_back({{"tenant", k.key}, {"slots", k.slots}});
+  json opcodes = json::array();
+  for (const concerned_key& k : of.opcodes) {
+    opcodes.push_back(
+        {{"opcode", k.key}, {"opcode_name", opcode_name(opcode{k.key})}, {"slots", k.slots}});
+  }
+  return {{"ailment", megakernel::name(of.what)},
+          {"title", megakernel::title(of.what)},
+          {"alarm", is_alarm(of.what)},
+          {"whole", of.whole},
+          {"easing", of.easing},
+          {"for_ns", since(of.since, at).count()},
+          {"sentence", megakernel::sentence(of, at).text()},
+          {"concerned", megakernel::concerned(of, at).text()},
+          {"remedy", megakernel::name(of.what_to_try)},
+          {"advice", megakernel::advice(of.what_to_try)},
+          {"evidence", std::move(evidence)},
+          {"slots", std::move(slots)},
+          {"slots_in_all", of.slots_in_all},
+          {"tenants", std::move(tenants)},
+          {"opcodes", std::move(opcodes)}};
+}
+
+}  // namespace
+
+bool is_noteworthy(const finding& of) noexcept {
+  return is_alarm(of.what) || of.what == ailment::observer_too_slow;
+}
+
+std::string headline(const diagnosis& of) {
+  std::string text;
+  for (const finding& f : of.findings) {
+    if (!is_noteworthy(f)) continue;
+    text +=
+        fmt::format("{}{}{}", text.empty() ? "" : ", ", f.whole ? "" : "in part ", title(f.what));
+  }
+  return text;
+}
+
+void render_diagnosis(const diagnosis& of, std::uint32_t top, screen& to) {
+  for (const finding& f : of.findings) {
+    if (!is_noteworthy(f)) continue;
+    const ink colour = is_alarm(f.what) ? ink::red : ink::yellow;
+    to.paragraph(fmt::format("{}{}: {}", f.whole ? "" : "in part ", title(f.what),
+                             megakernel::sentence(f, of.at).text()),
+                 2, 4, colour);
+    if (f.slots_in_all > std::min<std::size_t>(top, f.slots.size())) {
+      for (const std::string& keys : {keys_of(f, "Tenants", false), keys_of(f, "Opcodes", true)}) {
+        if (!keys.empty()) to.paragraph(keys, 4, 6);
+      }
+    }
+    print_slots(f, of.at, top, to);
+    if (const std::string_view what_to_try = advice(f.what_to_try); !what_to_try.empty())
+      to.paragraph(fmt::format("Try: {}", what_to_try), 4, 6, ink::cyan);
+  }
+}
+
+void render_diagnosis_section(const diagnosis& of, std::string_view remark, std::uint32_t top,
+                              screen& to) {
+  if (headline(of).empty()) return;
+  to.section("Diagnosis", remark);
+  render_diagnosis(of, top, to);
+}
+
+std::string diagnosis_json(const diagnosis& of) {
+  json findings = json::array();
+  for (const finding& f : of.findings) findings.push_back(finding_json(f, of.at));
+  const json all{{"primary", of.findings.empty() ? "" : megakernel::name(of.primary().what)},
+                 {"alarm", of.alarm()},
+                 {"look", of.look},
+                 {"findings", std::move(findings)}};
+  return all.dump();
+}
+
+}  // namespace megakernel::tool

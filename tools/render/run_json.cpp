@@ -1,0 +1,223 @@
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "cli/output.h"
+#include "load/injection.h"
+#include "load/run.h"
+#include "load/workload.h"
+#include "observe/histogram.h"
+#include "observe/recommend.h"
+#include "observe/verdict.h"
+#include "render/diagnosis.h"
+#include "render/names.h"
+#include "render/run.h"
+#include "report/report.h"
+
+import megakernel;
+
+namespace megakernel::tool {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+json head(const char* type) {
+  return {{"schema", "megakernel.run"}, {"version", 1}, {"type", type}};
+}
+
+std::uint64_t rounded(double value) {
+  return static_cast<std::uint64_t>(std::llround(value < 0 ? 0 : value));
+}
+
+json quantiles_json(const quantiles& q) {
+  return {{"count", q.count}, {"mean", q.mean}, {"p50", q.p50}, {"p90", q.p90},
+          {"p99", q.p99},     {"p999", q.p999}, {"max", q.max}};
+}
+
+json occupancy_of(const ring_occupancy& o) {
+  return {{"total_slots", o.total_slots()},
+          {"active", o.active()},
+          {"empty", o.empty},
+          {"published", o.published},
+          {"claimed", o.claimed},
+          {"done", o.done},
+          {"wait_io", o.wait_io},
+          {"yield", o.yield},
+          {"requeue", o.requeue},
+          {"fault", o.fault},
+          {"unknown", o.unknown}};
+}
+
+json injected_json(const std::optional<injected_failure>& injected) {
+  if (!injected) return nullptr;
+  return {{"what", name(injected->what)},
+          {"at_ns", injected->at.count()},
+          {"slots", injected->slots},
+          {"tenant", injected->tenant ? json(*injected->tenant) : json(nullptr)},
+          {"opcode", injected->op ? json(word(*injected->op)) : json(nullptr)}};
+}
+
+json look_json(const run_look& l) {
+  const health_report& h = l.health;
+  return {{"phase", name(l.phase)},
+          {"verdict", name(l.state)},
+          {"elapsed_ns", l.elapsed.count()},
+          {"interval_ns", l.interval.count()},
+          {"accepted", l.accepted},
+          {"done", l.done},
+          {"done_delta", l.done_delta},
+          {"slots_per_second", rounded(l.slots_per_second)},
+          {"queue_depth", l.counters.queue_depth},
+          {"frontier_density_bps", l.counters.frontier_density_bps},
+          {"occupancy", occupancy_of(l.occupancy)},
+          {"latency_ns", quantiles_json(l.latency)},
+          {"owed_slots", h.owed_slots},
+          {"fault_slots", h.fault_slots},
+          {"unauthorised_slots", h.unauthorised_slots},
+          {"throttled_slots", h.throttled_slots},
+          {"stuck_slots", h.stuck_slots},
+          {"quiet_ns", h.quiet.count()},
+          {"heartbeat_delta", h.heartbeat_delta ? json(*h.heartbeat_delta) : json(nullptr)},
+          {"torn_pages", l.torn_pages},
+          {"injected", injected_json(l.injected)},
+          {"diagnosis", json::parse(diagnosis_json(l.diagnosis))}};
+}
+
+json profile_json(const run_profile& p) {
+  return {
+      {"target", "cpu"},
+      {"workers", p.workers},
+      {"producers", p.producers},
+      {"slots", p.slots},
+      {"tenants", p.tenants},
+      {"form", p.order == schedule::ring_order ? "ring" : "priority"},
+      {"mix", to_text(p.work)},
+      {"priorities", to_text(p.priorities)},
+      {"duration_ns", p.duration ? json(p.duration->count()) : json(nullptr)},
+      {"count", p.count ? json(*p.count) : json(nullptr)},
+      {"rate", p.rate ? json(*p.rate) : json(nullptr)},
+      {"in_flight", p.rate ? json(nullptr) : json(std::uint64_t{p.outstanding()} * p.producers)},
+      {"spin", p.spin},
+      {"quota", p.quota ? json(*p.quota) : json(nullptr)},
+      {"seed", p.seed},
+      {"inject", name(p.inject)},
+      {"patience_ns", p.patience.count()}};
+}
+
+json tenants_json(const run_findings& found) {
+  json rows = json::array();
+  for (const run_tenant& t : found.tenants) {
+    rows.push_back({{"tenant", t.tenant},
+                    {"demand", t.demand},
+                    {"served", t.served},
+                    {"mean_wait_ns", t.mean_wait}});
+  }
+  return rows;
+}
+
+json opcodes_json(const run_findings& found) {
+  json rows = json::array();
+  for (const run_opcode& o : found.opcodes) {
+    rows.push_back({{"opcode", word(o.op)},
+                    {"opcode_name", opcode_name(o.op)},
+                    {"slots", o.slots},
+                    {"in_packed", o.inner},
+                    {"claims", o.claims ? json(*o.claims) : json(nullptr)}});
+  }
+  return rows;
+}
+
+json faults_json(const run_findings& found) {
+  json rows = json::array();
+  for (const fault_notice& f : found.faults) {
+    rows.push_back({{"slot", f.slot},
+                    {"opcode", word(f.op)},
+                    {"opcode_name", opcode_name(f.op)},
+                    {"tenant", f.tenant},
+                    {"fault_code", word(f.why)},
+                    {"fault_name", fault_name(f.why)},
+                    {"arguments", f.arguments}});
+  }
+  return rows;
+}
+
+json laws_json(const run_findings& found) {
+  json rows = json::array();
+  for (const conservation_law& l : found.laws) {
+    rows.push_back({{"name", l.name},
+                    {"sentence", l.sentence},
+                    {"left", l.left},
+                    {"right", l.right},
+                    {"holds", l.holds()}});
+  }
+  return rows;
+}
+
+json priorities_json(const run_findings& found) {
+  json all = json::object();
+  for (word level = 0; level < abi::priorities; ++level)
+    all[priority_name(priority{level})] = quantiles_json(found.latency_by_priority[level]);
+  return all;
+}
+
+json advice_value(const launch_advice& advice) {
+  return advice.why.outcome() ? json::parse(advice_json(advice)) : json(nullptr);
+}
+
+}  // namespace
+
+void render_look_json(const run_look& seen, output& to) {
+  json line = head("look");
+  line.update(look_json(seen));
+  to.write(line.dump() + "\n");
+  to.flush();
+}
+
+void render_findings_json(const run_findings& found, output& to) {
+  const account& a = found.accounts;
+  json line = head("end");
+  line.update(json{{"verdict", name(found.state)},
+                   {"needs_attention", needs_attention(found)},
+                   {"sentence", sentence(found)},
+                   {"warnings", warnings(found)},
+                   {"ended_by", name(found.ended_by)},
+                   {"cut_short", found.cut_short},
+                   {"profile", profile_json(found.profile)},
+                   {"load_ns", found.load_time.count()},
+                   {"drain_ns", found.drain_time.count()},
+                   {"account",
+                    {{"accepted", a.accepted},
+                     {"done", a.done},
+                     {"faults", a.faults},
+                     {"owed", a.owed},
+                     {"running", a.running}}},
+                   {"conservation", laws_json(found)},
+                   {"served_under_load", found.served_under_load},
+                   {"slots_per_second", rounded(found.slots_per_second)},
+                   {"least_per_second", rounded(found.least_per_second)},
+                   {"most_per_second", rounded(found.most_per_second)},
+                   {"publications", found.publications},
+                   {"ring_full", found.ring_full},
+                   {"unmet", found.unmet},
+                   {"latency_ns", quantiles_json(found.latency)},
+                   {"latency_by_priority_ns", priorities_json(found)},
+                   {"jain_of_service", found.jain_of_service},
+                   {"jain_of_wait", found.jain_of_wait},
+                   {"tenants", tenants_json(found)},
+                   {"opcodes", opcodes_json(found)},
+                   {"faults", faults_json(found)},
+                   {"alarms", found.alarms},
+                   {"injected", injected_json(found.injected)},
+                   {"diagnosis", json::parse(diagnosis_json(found.last.diagnosis))},
+                   {"deepest", look_json(found.deepest)},
+                   {"last", look_json(found.last)},
+                   {"recommend", advice_value(found.deepest.advice)}});
+  to.write(line.dump() + "\n");
+}
+
+}  // namespace megakernel::tool

@@ -1,0 +1,204 @@
+#pragma once
+
+#include "standard.h"
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "observe/frame.h"
+#include "observe/histogram.h"
+#include "observe/inspect.h"
+#include "observe/observer.h"
+#include "observe/timeline.h"
+
+import megakernel;
+
+/// Observations, one after the other -> what is to be said of all of them together: plain values,
+/// bounded however many there were, which the page and the trace only write down.
+namespace megakernel::tool {
+
+/// States of a kernel as a strip of time shows them, from harmless to grave: of the looks that
+/// share a column, the gravest is shown.
+enum class report_state : std::uint8_t {
+  idle,
+  progressing,
+  stopped,
+  watching,
+  blocked,
+  stalled,
+  dead,
+};
+inline constexpr std::size_t report_states = 7;
+
+[[nodiscard]] std::string_view name(report_state state) noexcept;
+/// Whether somebody should look.
+[[nodiscard]] constexpr bool is_alarm(report_state state) noexcept {
+  return state >= report_state::blocked;
+}
+/// A fault has a place of its own, so that an old one hides no stall.
+[[nodiscard]] report_state state_of(const observation& seen) noexcept;
+
+/// Where the series of a report's timeline are.
+namespace report_series {
+inline constexpr std::size_t tracked = 32;  ///< tenants and opcodes that have a counter
+inline constexpr std::size_t state = 0;     ///< a `report_state`
+inline constexpr std::size_t status = 1;    ///< nine, in the order of `status_names`; slots
+inline constexpr std::size_t statuses = 9;
+inline constexpr std::size_t owed = status + statuses;  ///< slots
+inline constexpr std::size_t done = owed + 1;           ///< slots a second
+inline constexpr std::size_t accepted = done + 1;       ///< slots a second
+inline constexpr std::size_t latency = accepted + 1;    ///< p50, p90, p99, max; nanoseconds
+inline constexpr std::size_t latencies = 4;
+inline constexpr std::size_t jain_of_claims = latency + latencies;
+inline constexpr std::size_t jain_of_wait = jain_of_claims + 1;
+inline constexpr std::size_t windows = jain_of_wait + 1;   ///< active ones
+inline constexpr std::size_t faults = windows + 1;         ///< slots in FAULT
+inline constexpr std::size_t torn_pages = faults + 1;      ///< of 32 slots
+inline constexpr std::size_t tenants = torn_pages + 1;     ///< slots or claims a second
+inline constexpr std::size_t opcodes = tenants + tracked;  ///< claims a second
+inline constexpr std::size_t count = opcodes + tracked;
+
+/// As the stack of a plot has them, from below.
+inline constexpr std::array<std::string_view, statuses> status_names{
+    "fault", "unknown", "claimed", "wait_io", "yield", "requeue", "published", "done", "empty"};
+inline constexpr std::size_t owed_statuses = 7;  ///< of those, the first that somebody waits for
+inline constexpr std::array<std::string_view, latencies> latency_names{"p50", "p90", "p99", "max"};
+}  // namespace report_series
+
+/// How long something was there: from the look that saw it first until the first that did not.
+struct seen_span {
+  std::chrono::nanoseconds from{};
+  std::chrono::nanoseconds to{};
+  std::uint64_t looks = 0;
+  bool lasts = false;  ///< the last look saw it, too
+  [[nodiscard]] std::chrono::nanoseconds length() const noexcept { return to - from; }
+};
+struct window_span : seen_span {
+  window_telemetry window{};  ///< as it was seen last
+};
+struct stuck_span : seen_span {
+  slot_snapshot slot{};
+};
+struct alarm_span : seen_span {
+  report_state state{};
+  std::uint32_t owed = 0;  ///< slots, at its last look
+};
+
+struct fault_event {
+  std::chrono::nanoseconds at{};  ///< of the look that saw it first
+  fault_observation what{};
+  bool before = false;  ///< the first look found it: it is older
+};
+
+struct tenant_total {
+  std::uint32_t tenant = 0;
+  bool authorised = false;
+  std::uint64_t claims = 0;  ///< of all tenants with its number mod 32
+  std::uint32_t owed = 0;    ///< slots, at the last look
+  std::uint32_t most_owed = 0;
+  std::uint32_t faulted = 0;  ///< slots, at the last look
+  /// What the publishers know, since the load began.
+  std::optional<publisher_totals::tenant> published{};
+};
+
+struct opcode_total {
+  opcode op{};
+  double claims = 0;  ///< since the first look; opcodes over 31 have none
+  std::uint32_t slots = 0;
+  std::uint32_t owed = 0;  ///< both at the last look that had it
+  std::uint32_t most_owed = 0;
+  std::uint32_t faulted = 0;
+};
+
+/// What a source of frames knows of itself.
+struct report_source {
+  std::string name;                                          ///< of a file
+  std::vector<std::pair<std::string, std::string>> about{};  ///< "device", "CPU, 2 workers"...
+  std::vector<std::string> warnings{};                       ///< a cut file, frames left out...
+};
+
+/// Spans are longest first, then by time; alarms and faults by time.
+struct report {
+  explicit report(std::size_t most_columns) : line(report_series::count, most_columns) {}
+
+  report_source source{};
+  timeline line;
+  std::uint64_t looks = 0;
+  std::optional<observation> first{};
+  std::optional<observation> last{};
+  std::chrono::nanoseconds longest_gap{};  ///< between two looks
+  std::uint64_t looks_with_torn_pages = 0;
+  std::array<std::chrono::nanoseconds, report_states> time_in{};
+  std::uint64_t done = 0;  ///< slots, between the first look and the last
+  std::uint32_t most_owed = 0;
+  std::chrono::nanoseconds most_owed_at{};
+  std::vector<alarm_span> alarms{};  ///< at most 256
+  std::uint64_t alarms_in_all = 0;
+  std::vector<fault_event> faults{};  ///< at most 256
+  std::uint64_t faults_in_all = 0;
+  std::vector<window_span> windows{};
+  std::uint64_t windows_in_all = 0;
+  std::vector<stuck_span> stuck{};
+  std::uint64_t stuck_in_all = 0;
+  std::vector<tenant_total> tenants{};  ///< most served or claimed first, then by number
+  std::uint64_t tenants_left_out = 0;
+  std::vector<opcode_total> opcodes{};  ///< most claims first, then most slots, then by number
+  std::uint64_t opcodes_left_out = 0;
+  std::optional<publisher_totals> publishers{};  ///< of the last look
+  std::optional<double> jain_of_service{};       ///< of served by demand
+  std::optional<double> jain_of_wait{};          ///< of the mean waits
+  double jain_of_claims = 1;                     ///< of claims, tenants that had any or are owed
+
+  /// Between the first look and the last.
+  [[nodiscard]] std::chrono::nanoseconds length() const noexcept {
+    return looks == 0 ? std::chrono::nanoseconds{} : last->at - first->at;
+  }
+};
+
+/// How much of it is kept.
+struct report_limits {
+  std::size_t columns = 400;
+  std::size_t windows = 64;
+  std::size_t stuck = 64;
+};
+
+class report_builder {
+ public:
+  explicit report_builder(const report_limits& limits) : limits_(limits), report_(limits.columns) {}
+
+  /// `publishers` may be null. O(what `seen` lists).
+  void add(const observation& seen, const publisher_totals* publishers);
+  /// The whole report; nothing may be added any more.
+  [[nodiscard]] report finish(report_source source);
+
+ private:
+  void add_values(const observation& seen);
+  void add_alarm(const observation& seen);
+  void add_faults(const observation& seen);
+  void add_windows(const observation& seen);
+  void add_stuck(const observation& seen);
+  void add_tenants(const observation& seen);
+  void add_opcodes(const observation& seen);
+  void keep(window_span span);
+  void keep(stuck_span span);
+  void settle_fairness();
+
+  report_limits limits_;
+  report report_;
+  std::optional<alarm_span> alarm_;
+  std::vector<fault_observation> faults_before_;
+  std::map<std::pair<word, word>, window_span> windows_now_;
+  std::map<std::uint32_t, stuck_span> stuck_now_;
+  std::map<std::uint32_t, tenant_total> tenants_;
+  std::map<word, opcode_total> opcodes_;
+};
+
+}  // namespace megakernel::tool
