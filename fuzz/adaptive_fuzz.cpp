@@ -1,5 +1,6 @@
-// What goes with the launch policy (SPEC 6): diffusion, autotune choice, gradient step and names.
+// What goes with the launch policy: diffusion, autotune choice, gradient step and names.
 // An input is numbers, any bits of them; results are the plain ones, bit by bit.
+// docs/protocol.md#diffusion docs/protocol.md#autotune-choice docs/protocol.md#gradient-step
 #include <bit>
 #include <cmath>
 #include <optional>

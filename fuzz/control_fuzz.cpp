@@ -1,5 +1,6 @@
-// The control buffer (SPEC 2.3): an input is the buffer. The snapshot, the readers of single words
+// The control buffer: an input is the buffer. The snapshot, the readers of single words
 // and the writer of the partition table agree with words read plainly.
+// docs/protocol.md#control-words
 #include <new>
 
 #include "fuzz.h"

@@ -1,5 +1,6 @@
-// The debug log (SPEC 2.5): an input is the log. The strict reader refuses what it should and reads
+// The debug log: an input is the log. The strict reader refuses what it should and reads
 // what the words say; the salvaging one takes what is whole and counts what is not.
+// docs/protocol.md#debug-log-layout docs/protocol.md#read-debug-log
 #include "fuzz.h"
 #include "refusal.h"
 

@@ -1,5 +1,6 @@
-// Fresh buffers (SPEC 3, "Encode"): any layout. What is made has its length and is zero but for the
+// Fresh buffers: any layout. What is made has its length and is zero but for the
 // words that are named; what is too large, or has no memory, is refused.
+// docs/protocol.md#encode-control docs/protocol.md#encode-zeroed
 #include <optional>
 #include <utility>
 #include <variant>

@@ -1,5 +1,6 @@
-// Refusals (SPEC 8): any code with any figures, and any value of the other enumerations that have
+// Refusals: any code with any figures, and any value of the other enumerations that have
 // names. What is said is a whole sentence with its figures; what is no code has a sentence, too.
+// docs/protocol.md#error-value
 #include <charconv>
 
 #include "fuzz.h"

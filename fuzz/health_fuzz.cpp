@@ -1,6 +1,6 @@
-// A ring over many looks (SPEC 4, "health"): an input says what changes between looks and when they
+// A ring over many looks: an input says what changes between looks and when they
 // are taken. The tracker's report is the model's; what is diagnosed is of the ring that was looked
-// at, and said in sentences.
+// at, and said in sentences. docs/protocol.md#health-delta docs/protocol.md#health-tracker
 #include <chrono>
 #include <optional>
 #include <tuple>

@@ -1,7 +1,7 @@
-// The kernel's interpreter (SPEC 7): one-shot launches of any control buffer and ring, lane after
+// The kernel's interpreter: one-shot launches of any control buffer and ring, lane after
 // lane, next to the plain kernel. Everything is left as that leaves it, word by word, also where
 // somebody meddles with a slot between a look at it and its claim; the buffers are of exact size,
-// so that a step outside is seen.
+// so that a step outside is seen. docs/protocol.md#lane-pass
 #include <functional>
 #include <string>
 #include <tuple>

@@ -1,5 +1,6 @@
-// The IO queue (SPEC 2.5 and 3): any words, and any calls of the host on them, next to a queue of
+// The IO queue: any words, and any calls of the host on them, next to a queue of
 // plain words. What is refused changes no byte; what is accepted changes what it should.
+// docs/protocol.md#io-publish docs/protocol.md#io-claim docs/protocol.md#io-complete
 #include "fuzz.h"
 #include "refusal.h"
 

@@ -1,6 +1,6 @@
-// What lanes must have counted (SPEC 2.3, 2.6 and 7), told from the accesses that they made: claims
+// What lanes must have counted, told from the accesses that they made: claims
 // by tenant, priority and opcode, faults, lost claims, and slots that were not for them. Include it
-// after the library.
+// after the library. docs/protocol.md#claim-counters docs/protocol.md#kernel-report
 #pragma once
 
 namespace fuzz {

@@ -1,5 +1,6 @@
-// Launch requests (SPEC 6): any request, policy and ring. The recommendation is the plain policy's,
+// Launch requests: any request, policy and ring. The recommendation is the plain policy's,
 // reason by reason and figure by figure, and the laws of a launch hold.
+// docs/protocol.md#launch-request docs/protocol.md#launch-policy
 #include <optional>
 #include <string>
 

@@ -1,6 +1,6 @@
-// One look at one slot (SPEC 7), which the host or another lane meddles with between the look and
+// One look at one slot, which the host or another lane meddles with between the look and
 // the claim. What comes of it is what the plain kernel leaves of the slot as it was then. Include
-// it after the library and interpret.h.
+// it after the library and interpret.h. docs/protocol.md#claim-recheck
 #pragma once
 
 namespace fuzz {

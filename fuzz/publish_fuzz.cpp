@@ -1,6 +1,7 @@
-// Publishing (SPEC 3): an input is a sequence of calls on a ring and on the model of one. Both come
+// Publishing: an input is a sequence of calls on a ring and on the model of one. Both come
 // out the same, a refusal with its place and figures; whole rings are compared after every call, so
 // that what is refused changes nothing; what was published decodes back.
+// docs/protocol.md#publish-slot
 #include <optional>
 #include <utility>
 #include <variant>

@@ -1,5 +1,6 @@
-// A ring and its windows (SPEC 4): full decode, summary and view say the same, and what the plain
+// A ring and its windows: full decode, summary and view say the same, and what the plain
 // decoder says, whatever the bytes; what is refused or has no memory leaves nothing behind.
+// docs/protocol.md#decode-validation docs/protocol.md#windows
 #include "failing_heap.h"
 #include "fuzz.h"
 #include "plain_decoder.h"

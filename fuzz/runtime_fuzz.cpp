@@ -1,6 +1,7 @@
-// The host's side of a kernel in motion (SPEC 7): calls of a feed and of a pump on a ring whose
+// The host's side of a kernel in motion: calls of a feed and of a pump on a ring whose
 // statuses a kernel may set to anything meanwhile, and launches that are refused. A refused call
 // changes nothing; an accepted one publishes its slots and no others.
+// docs/protocol.md#publish-order
 #include <pthread.h>
 
 #include <atomic>

@@ -1,7 +1,8 @@
-// Lanes in any order (SPEC 7): any control buffer and ring, and a schedule, an access to shared
+// Lanes in any order: any control buffer and ring, and a schedule, an access to shared
 // memory at a time, between which the host publishes slots anew and answers requests. Every lane
 // ends, stays inside the buffers, writes only what is the kernel's, holds a slot alone and counts
 // what it does; one after the other they leave what the plain kernel leaves.
+// docs/protocol.md#lane-pass docs/protocol.md#claim
 #include <functional>
 #include <optional>
 #include <string>

@@ -1,6 +1,6 @@
-// The byte form of sketches (SPEC 5): an input is the bytes, read as either kind. What is accepted
+// The byte form of sketches: an input is the bytes, read as either kind. What is accepted
 // has every number in its place and is written again as it was; what is refused is refused for the
-// first reason there is.
+// first reason there is. docs/protocol.md#sketch-bytes
 #include <zlib.h>
 
 #include "fuzz.h"

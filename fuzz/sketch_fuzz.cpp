@@ -1,6 +1,6 @@
-// Sketches at work (SPEC 5): an input is a shape and a sequence of calls on two sketches, next to
+// Sketches at work: an input is a shape and a sequence of calls on two sketches, next to
 // textbook ones. They stay the same; what is refused changes nothing; sketches of a ring are those
-// of its slots one by one.
+// of its slots one by one. docs/protocol.md#sketch-count docs/protocol.md#sketch-merge
 #include <bit>
 #include <cmath>
 #include <numbers>

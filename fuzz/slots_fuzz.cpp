@@ -1,5 +1,6 @@
-// Slots one by one (SPEC 3): LOAD_MISS, packed slots and the count of DONE ones, each against a
+// Slots one by one: LOAD_MISS, packed slots and the count of DONE ones, each against a
 // second reading of the bytes; what a packed slot holds is packed again and reads back.
+// docs/protocol.md#load-miss-slot docs/protocol.md#read-packed docs/protocol.md#read-done-slots
 #include "fuzz.h"
 #include "refusal.h"
 

@@ -48,7 +48,7 @@ struct words {
   std::span<const std::byte> view() const { return std::as_bytes(std::span(all)); }
 };
 
-/// The refusals of sketches (SPEC 5), of scaling (SPEC 6) and of the runtime (SPEC 7).
+/// The refusals of sketches, of scaling and of the runtime. docs/protocol.md#error-codes
 std::vector<provoker> sketch_provokers();
 std::vector<provoker> sketch_byte_provokers();
 std::vector<provoker> scaling_provokers();

@@ -108,8 +108,8 @@ void read_slot(const ring_of_three& ring) {
   require(mk::salvage_done_slots(ring.view(), 3) == done);
 }
 
-/// A packed slot's table by the text of SPEC 3: where each operation's arguments begin and end, or
-/// nothing when they do not fit.
+/// A packed slot's table by the protocol's text: where each operation's arguments begin and end, or
+/// nothing when they do not fit. docs/protocol.md#packed-layout
 struct plain_packed {
   struct op {
     std::uint32_t code, first, last;

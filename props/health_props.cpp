@@ -65,7 +65,8 @@ kernel_memory some_kernel() {
 }
 
 bool since() {
-  return rc::check("health since an earlier snapshot is SPEC 4's formula", [] {
+  // docs/protocol.md#health-delta
+  return rc::check("health since an earlier snapshot is the protocol's formula", [] {
     kernel_memory before;
     before.done(*any_word());
     kernel_memory after;

@@ -1,5 +1,6 @@
 // The interpreter against a plain kernel that was written from the spec alone: whole one-shot
-// launches of hostile rings, byte for byte; and the faults of SPEC 7 case by case.
+// launches of hostile rings, byte for byte; and the faults case by case.
+// docs/protocol.md#fault-codes docs/protocol.md#opcode-checks
 #include <rapidcheck.h>
 
 #include <algorithm>

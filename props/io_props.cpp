@@ -1,5 +1,6 @@
-// The IO queue against a model of its states (SPEC 2.5 and 3): the same answers, the same
-// refusals, the same bytes.
+// The IO queue against a model of its states: the same answers, the same
+// refusals, the same bytes. docs/protocol.md#io-publish docs/protocol.md#io-claim
+// docs/protocol.md#io-complete
 #include <rapidcheck.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// What goes with the policy once more (SPEC 6): diffusion, autotune choice and gradient step, each
-// operation rounded by itself, whatever the compiler would like.
+// What goes with the policy once more: diffusion, autotune choice and gradient step, each
+// operation rounded by itself, whatever the compiler would like. docs/protocol.md#diffusion
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Publishers against a model of SPEC 3: the same bytes, the same refusals, and no byte changed by
-// a refusal.
+// Publishers against a model: the same bytes, the same refusals, and no byte changed by
+// a refusal. docs/protocol.md#publish-slot
 #include <rapidcheck.h>
 
 #include <cstddef>

@@ -140,7 +140,8 @@ bool control_lengths() {
 }
 
 bool snapshot_readers() {
-  return rc::check("a control snapshot's readers name the words SPEC 2.3 gives them", [] {
+  // docs/protocol.md#control-words
+  return rc::check("a control snapshot's readers name the words of the protocol", [] {
     dice d(*uniform<std::uint64_t>());
     std::vector<std::uint32_t> words(160);
     for (std::uint32_t& w : words) w = d.word();
@@ -291,7 +292,8 @@ bool load_misses() {
 }
 
 bool classes() {
-  return rc::check("statuses and opcodes are classed as SPEC 2 has it", [] {
+  // docs/protocol.md#opcode-classes
+  return rc::check("statuses and opcodes are classed as the protocol has it", [] {
     const auto w = *any_word();
     const mk::slot_status status{w};
     RC_ASSERT(mk::is_known(status) == (w <= 7));

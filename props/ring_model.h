@@ -1,6 +1,6 @@
-// A model of publishing (SPEC 3): a ring as a table of words, the rules one after the other in the
+// A model of publishing: a ring as a table of words, the rules one after the other in the
 // order in which their errors are documented, and random steps to take on it. It does not know the
-// library; the numbers are the wire's.
+// library; the numbers are the wire's. docs/protocol.md#publish-slot
 #pragma once
 
 #include <algorithm>

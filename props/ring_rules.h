@@ -1,5 +1,6 @@
-// The rules of a ring that lanes drain and producers fill (SPEC 2.2 and 7), asked after every
+// The rules of a ring that lanes drain and producers fill, asked after every
 // access of every actor. Plain words and numbers: nothing here knows the library.
+// docs/protocol.md#slot-status docs/protocol.md#claim
 #pragma once
 
 #include <array>

@@ -1,8 +1,8 @@
-// The wire ABI of the persistent-kernel work ring: what host and device agree on (SPEC 2).
+// The wire ABI of the persistent-kernel work ring: what host and device agree on.
 //
 // One textual header for every compiler that builds a side of the protocol: clang and GCC for the
 // host, hipcc and nvcc for the device. No containers, no allocation, no host-only headers; the
-// module megakernel.protocol re-exports all of it.
+// module megakernel.protocol re-exports all of it. docs/protocol.md#words
 #pragma once
 
 #include <stddef.h>
@@ -21,7 +21,7 @@ namespace megakernel {
 /// The unit of every buffer: 32 bits, little-endian on the wire whatever the host.
 using word = uint32_t;
 
-/// Life of a slot, in word 0 of the slot, the claim target (SPEC 2.2).
+/// Life of a slot, in word 0 of the slot, the claim target. docs/protocol.md#slot-status
 ///
 ///     empty -> published (host) -> claimed -> done | fault (device) -> published | empty (host)
 ///                                  claimed -> wait_io | yield | requeue -> claimed (device)
@@ -47,21 +47,22 @@ MEGAKERNEL_HOST_DEVICE constexpr bool is_known(slot_status status) {
 }
 
 /// Work that the kernel still owes: published, claimed, wait_io, yield or requeue. Neither a fault
-/// nor an unknown status is active.
+/// nor an unknown status is active. docs/protocol.md#slot-active
 MEGAKERNEL_HOST_DEVICE constexpr bool is_active(slot_status status) {
   constexpr word active_set = 1u << 1 | 1u << 2 | 1u << 4 | 1u << 5 | 1u << 6;
   return is_known(status) && (active_set >> static_cast<word>(status) & 1u) != 0;
 }
 
 /// True when the host may write the slot: nobody has it, or the kernel is finished with it.
+/// docs/protocol.md#slot-publishable
 MEGAKERNEL_HOST_DEVICE constexpr bool is_publishable(slot_status status) {
   return status == slot_status::empty || status == slot_status::done;
 }
 
-/// Scheduling class of a slot, most urgent first (SPEC 2.2).
+/// Scheduling class of a slot, most urgent first. docs/protocol.md#priority-levels
 enum class priority : word { critical = 0, high = 1, normal = 2, low = 3, idle = 4 };
 
-/// What a slot asks for (SPEC 2.4). Open: a user registers opcodes of its own.
+/// What a slot asks for. Open: a user registers opcodes of its own. docs/protocol.md#opcodes
 enum class opcode : word {
   nop = 0,
   store_u32 = 1,     ///< control[a1] = a0
@@ -78,12 +79,14 @@ enum class opcode : word {
 };
 
 /// Opcodes the protocol keeps for itself: high bit set, 0xFFF0..0xFFFF, or at most 7.
+/// docs/protocol.md#opcode-classes
 MEGAKERNEL_HOST_DEVICE constexpr bool is_system(opcode op) {
   const word raw = static_cast<word>(op);
   return raw >> 31 != 0 || (raw >= 0xFFF0 && raw <= 0xFFFF) || raw <= 7;
 }
 
 /// System opcodes that the kernel implements and a host may publish.
+/// docs/protocol.md#opcode-classes
 MEGAKERNEL_HOST_DEVICE constexpr bool is_builtin(opcode op) {
   return static_cast<word>(op) <= 7 || op == opcode::packed_slot || op == opcode::printf ||
          op == opcode::shutdown;
@@ -94,7 +97,8 @@ MEGAKERNEL_HOST_DEVICE constexpr bool is_publishable(opcode op) {
   return !is_system(op) || is_builtin(op);
 }
 
-/// Why a slot is in FAULT, in its word 15 (SPEC 7, [ours]). Zero: the kernel did not say.
+/// Why a slot is in FAULT, in its word 15. Zero: the kernel did not say.
+/// docs/protocol.md#fault-codes
 enum class fault_code : word {
   unreported = 0,
   unknown_opcode = 1,
@@ -105,14 +109,14 @@ enum class fault_code : word {
   io_queue_refused = 6,
 };
 
-/// What an IO request asks for (SPEC 2.5).
+/// What an IO request asks for. docs/protocol.md#io-slot-layout
 enum class io_operation : word { read = 1, write = 2, fence = 3 };
 
 MEGAKERNEL_HOST_DEVICE constexpr bool is_known(io_operation operation) {
   return operation >= io_operation::read && operation <= io_operation::fence;
 }
 
-/// Life of an IO request: the slot values, and how it ended (SPEC 2.5).
+/// Life of an IO request: the slot values, and how it ended. docs/protocol.md#io-status
 enum class io_status : word {
   empty = 0,
   published = 1,
@@ -121,10 +125,10 @@ enum class io_status : word {
   error = 0x11,
 };
 
-/// Class of a slot of a route window, its argument 1 (SPEC 3).
+/// Class of a slot of a route window, its argument 1. docs/protocol.md#window-arguments
 enum class window_class : word { required = 0, lookahead = 1 };
 
-/// Slot layout (SPEC 2.1).
+/// Slot layout. docs/protocol.md#slot-layout
 namespace abi {
 
 inline constexpr word slot_words = 16;
@@ -137,7 +141,8 @@ inline constexpr word tenant_word = 2;
 inline constexpr word priority_word = 3;
 inline constexpr word argument_word = 4;
 inline constexpr word fault_code_word = 15;
-/// A slot parked in WAIT_IO keeps the number of its IO slot here, or that it has none yet. [ours]
+/// A slot parked in WAIT_IO keeps the number of its IO slot here, or that it has none yet.
+/// docs/protocol.md#io-link
 inline constexpr word io_link_word = 14;
 inline constexpr word no_io_slot = 0xFFFF'FFFFu;
 
@@ -160,7 +165,7 @@ static_assert(fault_code_word == slot_words - 1);
 static_assert(io_link_word >= argument_word + 2, "LOAD_MISS has two arguments");
 static_assert(static_cast<word>(slot_status::empty) == 0, "zeroed memory is an empty ring");
 
-/// Control words (SPEC 2.3).
+/// Control words. docs/protocol.md#control-words
 inline constexpr word shutdown_word = 0;
 inline constexpr word done_count_word = 1;
 inline constexpr word tenant_base_word = 2;
@@ -193,7 +198,7 @@ static_assert(starvation_word + 1 == priority_fairness_word);
 static_assert(priority_fairness_word + priorities == extension_word);
 static_assert(control_bytes == 640);
 
-/// Extension words (SPEC 2.6, [ours]); all zero in the base ABI.
+/// Extension words; all zero in the base ABI. docs/protocol.md#extension-words
 inline constexpr word revision_word = 141;
 inline constexpr word heartbeat_word = 142;
 inline constexpr word fault_count_word = 143;
@@ -208,17 +213,19 @@ inline constexpr word revision = 1;
 static_assert(revision_word == extension_word && done_count_high_word + 1 == first_reserved_word);
 static_assert(first_reserved_word < observable_word);
 
-/// An encoder gives each tenant this quota (SPEC 3).
+/// An encoder gives each tenant this quota. docs/protocol.md#encode-control
 inline constexpr word default_quota = 1'000'000;
-/// Consecutive CRITICAL/HIGH claims after which those two are skipped for a pass (SPEC 7).
+/// Consecutive CRITICAL/HIGH claims after which those two are skipped for a pass.
+/// docs/protocol.md#starvation
 inline constexpr word starvation_limit = 16;
 
-/// What a 32-bit word index can describe, and what an allocating encoder accepts (SPEC 2.3).
+/// What a 32-bit word index can describe, and what an allocating encoder accepts.
+/// docs/protocol.md#buffer-sizes
 inline constexpr word max_observable_words = 0xFFFF'FFFFu - control_words;
 inline constexpr word max_ring_slots = 0xFFFF'FFFFu / slot_words;
 inline constexpr word max_encoded = 1'048'576;
 
-/// Debug log (SPEC 2.5): the cursor, then records of four words.
+/// Debug log: the cursor, then records of four words. docs/protocol.md#debug-log-layout
 inline constexpr word debug_cursor_word = 0;
 inline constexpr word debug_record_word = 1;
 inline constexpr word debug_record_words = 4;
@@ -226,7 +233,7 @@ inline constexpr word default_debug_records = 64;
 inline constexpr word max_debug_records = (0xFFFF'FFFFu - debug_record_word) / debug_record_words;
 static_assert(debug_record_word + default_debug_records * debug_record_words == 257);
 
-/// IO queue (SPEC 2.5).
+/// IO queue. docs/protocol.md#io-slot-layout
 inline constexpr word io_slot_words = 8;
 inline constexpr word io_slot_bytes = io_slot_words * sizeof(word);
 inline constexpr word max_io_slots = 64;
@@ -240,9 +247,9 @@ inline constexpr word io_status_word = 6;
 inline constexpr word io_tag_word = 7;
 static_assert(io_tag_word + 1 == io_slot_words);
 
-/// Packed slot (SPEC 3): bytes counted little-endian from the first argument word. Byte 0 counts
+/// Packed slot: bytes counted little-endian from the first argument word. Byte 0 counts
 /// the inner ops, byte 1 their argument words; then an (opcode, argument offset) pair of bytes an
-/// op; the arguments start at the next whole word.
+/// op; the arguments start at the next whole word. docs/protocol.md#packed-layout
 inline constexpr word packed_header_bytes = 2;
 inline constexpr word packed_op_bytes = 2;
 inline constexpr word max_packed_ops = 255;
@@ -250,7 +257,8 @@ MEGAKERNEL_HOST_DEVICE constexpr word packed_metadata_words(word ops) {
   return (packed_header_bytes + packed_op_bytes * ops + 3) / 4;
 }
 
-/// A window entry's first two arguments are its ticket and its class (SPEC 3).
+/// A window entry's first two arguments are its ticket and its class.
+/// docs/protocol.md#window-arguments
 inline constexpr word window_header_words = 2;
 inline constexpr word window_payload_words = argument_words - window_header_words;
 

@@ -1,4 +1,5 @@
-// In which order a lane looks at slots (SPEC 7, "Forms"), over the interpreter's pass over one.
+// In which order a lane looks at slots, over the interpreter's pass over one.
+// docs/protocol.md#lane-pass docs/protocol.md#plain-form docs/protocol.md#priority-form
 #pragma once
 
 #include <megakernel/abi.h>
@@ -35,7 +36,7 @@ struct search {
 };
 
 /// What a lane does when it comes and when it goes: the kernel reports of revision 1, and how many
-/// of its lanes are there.
+/// of its lanes are there. docs/protocol.md#kernel-report
 template <class Memory>
 MEGAKERNEL_HOST_DEVICE void enter(Memory& memory, const launch& where) {
   memory.store(where.control + abi::revision_word, abi::revision, relaxed, in_system);
@@ -47,6 +48,7 @@ MEGAKERNEL_HOST_DEVICE void leave(Memory& memory, const launch& where) {
 }
 
 /// The plain forms: lane l owns slots l, l + L, l + 2L ... of a ring that L lanes share.
+/// docs/protocol.md#plain-form
 template <class Interpreter, class Counters>
 class ring_lane {
  public:
@@ -102,7 +104,7 @@ class ring_lane {
     return how_.patience + widening + owned_ / larger(widest_, 1) + 1;
   }
 
-  /// The one-shot form: looks at each owned slot once.
+  /// The one-shot form: looks at each owned slot once. docs/protocol.md#one-shot
   MEGAKERNEL_HOST_DEVICE void run_once() {
     for (word i = 0; i < owned_; ++i) {
       counters_.count(abi::heartbeat_word);
@@ -140,6 +142,7 @@ class ring_lane {
 /// The priority form: the partitions of control words 129..134, most urgent first; any lane may
 /// claim any slot. After 16 CRITICAL and HIGH claims in a row those two come last for a pass, so
 /// that they are skipped where anything lower is there, and nothing starves.
+/// docs/protocol.md#priority-form
 template <class Memory, class Interpreter, class Counters>
 class priority_lane {
  public:
@@ -157,6 +160,7 @@ class priority_lane {
   MEGAKERNEL_HOST_DEVICE pass step() {
     counters_.count(abi::heartbeat_word);
     if (slots_.shutdown_requested()) return pass::left;
+    // docs/protocol.md#starvation
     const bool bypass = memory_.load(where_.control + abi::starvation_word, relaxed, in_system) >=
                         abi::starvation_limit;
     constexpr word urgent = static_cast<word>(priority::high) + 1;

@@ -157,7 +157,7 @@ constexpr bool opcodes_differ() {
 }  // namespace detail
 
 /// The user's opcodes. Each handler has a constant `op`, a trivially copyable struct `arguments`
-/// laid over the slot's argument words, and a call operator as above.
+/// laid over the slot's argument words, and a call operator as above. docs/protocol.md#handlers
 template <class... Handlers>
 struct handlers {
   static_assert(((!is_system(Handlers::op)) && ...), "these opcodes are the protocol's own");

@@ -1,5 +1,6 @@
-// What a lane does with a slot: claim, authorise, execute, complete (SPEC 7). The one copy of these
+// What a lane does with a slot: claim, authorise, execute, complete. The one copy of these
 // semantics: CPU workers, the stepper and the GPU kernels compile it over their own memory.
+// docs/protocol.md#one-interpreter
 //
 // `Memory` gives access to shared words, each with an order and a scope of memory.h:
 //     word load(const word*, order, scope)              void store(word*, word, order, scope)
@@ -34,7 +35,7 @@ enum class look : word {
   waiting,       ///< parked until the host answers its IO request
 };
 
-/// Statuses a lane may claim, in every form.
+/// Statuses a lane may claim, in every form. docs/protocol.md#schedulable
 MEGAKERNEL_HOST_DEVICE constexpr bool is_schedulable(slot_status status) {
   return status == slot_status::published || status == slot_status::yield ||
          status == slot_status::requeue;
@@ -92,7 +93,7 @@ class interpreter {
   MEGAKERNEL_HOST_DEVICE interpreter(const launch& where, Memory& memory, Counters& counters)
       : where_(where), memory_(memory), counters_(counters) {}
 
-  /// One pass over one slot (SPEC 7, in its order) that no other lane ever claims.
+  /// One pass over one slot that no other lane ever claims. docs/protocol.md#lane-pass
   MEGAKERNEL_HOST_DEVICE look visit_owned(word index) {
     return visit(index, own_priority, claimers::one);
   }
@@ -126,7 +127,7 @@ class interpreter {
   }
 
   /// Takes a slot whose status was `seen`. Where no other lane can, a store is enough: it waits
-  /// for no other cache or bus.
+  /// for no other cache or bus. docs/protocol.md#claim
   MEGAKERNEL_HOST_DEVICE bool claim(word index, slot_status seen, claimers who) {
     if (who == claimers::one) {
       memory_.store(slot(index) + abi::status_word, static_cast<word>(slot_status::claimed),
@@ -138,7 +139,7 @@ class interpreter {
                                     static_cast<word>(slot_status::claimed), acquire, in_system);
   }
 
-  /// Counts a claim: its metric, its tenant, its priority.
+  /// Counts a claim: its metric, its tenant, its priority. docs/protocol.md#claim-counters
   MEGAKERNEL_HOST_DEVICE void count_claim(const work& claimed, word level) {
     count_metric(claimed.op);
     counters_.count(abi::tenant_fairness_word + claimed.tenant % abi::tenant_fairness_counters);
@@ -154,6 +155,7 @@ class interpreter {
   }
 
   /// Lets the slot go: results first, then the status that the host acquires, then the count.
+  /// docs/protocol.md#completion-order
   MEGAKERNEL_HOST_DEVICE void complete(word index, outcome how) {
     word* const at = slot(index);
     const bool faulted = how.status() == slot_status::fault;
@@ -201,7 +203,7 @@ class interpreter {
     const work w = take(index);
     if (w.tenant != tenant) {
       // Drained and published again between the look and the claim: what is executed must be
-      // what was authorised.
+      // what was authorised. docs/protocol.md#claim-recheck
       refund(tenant);
       if (const look refused = admit(w.tenant); refused != look::ran) {
         memory_.store(slot(index) + abi::status_word, static_cast<word>(seen), release, in_system);
@@ -219,7 +221,7 @@ class interpreter {
     return look::ran;
   }
 
-  // Tenants (SPEC 7, "Hardening").
+  // Tenants. docs/protocol.md#authorisation
 
   MEGAKERNEL_HOST_DEVICE bool authorised(word tenant) {
     if (tenant >= abi::tenant_masks) return false;
@@ -233,6 +235,7 @@ class interpreter {
     return where_.control + abi::tenant_quota_word + tenant;
   }
 
+  /// docs/protocol.md#quotas
   MEGAKERNEL_HOST_DEVICE bool take_token(word tenant) {
     word left = memory_.load(quota_of(tenant), relaxed, in_system);
     while (left != 0) {
@@ -287,14 +290,15 @@ class interpreter {
     memory_.store(where_.control + control_word, value, relaxed, in_system);
   }
 
-  // Opcodes (SPEC 2.4): what each may not do, and what it does.
+  // Opcodes: what each may not do, and what it does. docs/protocol.md#opcodes
+  // docs/protocol.md#opcode-checks
 
   MEGAKERNEL_HOST_DEVICE fault_code check(const work& w) const {
     switch (w.op) {
       case opcode::packed_slot:
         return check_packed(w);
       case opcode::shutdown:
-        // Obeyed only from the system tenant.
+        // Obeyed only from the system tenant. docs/protocol.md#shutdown-opcode
         return w.tenant == where_.system_tenant ? fault_code::unreported
                                                 : fault_code::system_word_write;
       case opcode::load_miss:
@@ -375,6 +379,7 @@ class interpreter {
         store(observable(a[2]), memory_.load(where_.dfa_table + dfa_entry(a), relaxed, in_device));
         break;
       case opcode::batch_fence:
+        // docs/protocol.md#batch-fence
         if (inside(abi::observable_word)) store(abi::observable_word, a[1]);
         memory_.add(where_.control + abi::epoch_word, 1, release, in_system);
         break;
@@ -415,6 +420,7 @@ class interpreter {
   }
 
   // PRINTF: a record that does not fit is dropped, but the cursor still advances.
+  // docs/protocol.md#printf
 
   MEGAKERNEL_HOST_DEVICE void append_record(const work& w, word index) {
     if (where_.debug_words == 0) return counters_.count(abi::debug_dropped_word);
@@ -428,7 +434,8 @@ class interpreter {
     memory_.store(record + 3, index * abi::slot_words, relaxed, in_system);
   }
 
-  // Packed slots (SPEC 3): all inner operations are checked before the first is run.
+  // Packed slots: all inner operations are checked before the first is run.
+  // docs/protocol.md#packed-layout docs/protocol.md#packed-execution
 
   struct packed {
     word words[abi::argument_words];
@@ -490,6 +497,7 @@ class interpreter {
 
   // LOAD_MISS parks its slot in WAIT_IO; the slot's link says which IO slot has its request, or
   // that the queue was full. Only the lane that took an IO slot frees it.
+  // docs/protocol.md#load-miss
   //
   //     IO slot: empty -> wait_io (being written) -> published (kernel) -> claimed -> ok | error
   //     (host) -> empty (kernel)

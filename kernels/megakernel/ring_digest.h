@@ -1,6 +1,6 @@
 // What a device makes of a ring, as it travels to the host: a *digest*, a few kilobytes instead of
 // the ring. Occupancy, counts by opcode and by tenant, windows of a few opcodes, and the Count-Min
-// sketches of a ring (SPEC 4 and 5). [ours]
+// sketches of a ring. docs/protocol.md#ring-digest
 //
 // All of it is words, little-endian on the wire, so that a digest is a row of plain stores on one
 // side and untrusted bytes on the other. A ring has one digest for a request: windows are in order,

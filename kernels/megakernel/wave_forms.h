@@ -1,4 +1,5 @@
-// The forms of SPEC 7 for waves: a lane a slot, fetched together, executed by the interpreter.
+// The forms for waves: a lane a slot, fetched together, executed by the interpreter.
+// docs/protocol.md#plain-form docs/protocol.md#priority-form
 #pragma once
 
 #include <megakernel/forms.h>
@@ -193,6 +194,7 @@ class priority_wave {
   /// partition and goes on behind it in the next pass. The head has been fetched.
   __device__ pass step() {
     if (mine_.head[abi::shutdown_word] != 0) return pass::left;
+    // docs/protocol.md#starvation
     const bool bypass =
         load(board_->totals + abi::starvation_word, relaxed, in_device) >= abi::starvation_limit;
     constexpr word urgent = static_cast<word>(priority::high) + 1;

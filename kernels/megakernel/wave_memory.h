@@ -323,7 +323,7 @@ class direct_wave_memory : public wave_memory<Audience> {
 };
 
 /// Counts of a block in its shared memory, a word a control word. Totals are those of counting one
-/// by one.
+/// by one. docs/protocol.md#counter-flush
 class block_counters {
  public:
   __device__ explicit block_counters(word* of_block) : counts_(of_block) {}

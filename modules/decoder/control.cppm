@@ -10,7 +10,7 @@ import megakernel.protocol;
 
 export namespace megakernel {
 
-/// What a kernel of ABI revision 1 says of itself (SPEC 2.6). [ours]
+/// What a kernel of ABI revision 1 says of itself. docs/protocol.md#extension-words
 struct kernel_report {
   word heartbeat = 0;          ///< passes, wrapping: a dead kernel's stands still
   word faults = 0;             ///< slots turned to FAULT
@@ -23,7 +23,8 @@ struct kernel_report {
   friend constexpr bool operator==(const kernel_report&, const kernel_report&) = default;
 };
 
-/// A copy of the 160 fixed words of a control buffer, with named readers (SPEC 2.3).
+/// A copy of the 160 fixed words of a control buffer, with named readers.
+/// docs/protocol.md#control-words docs/protocol.md#control-snapshot
 ///
 /// Counters are cumulative and wrap at 2^32. Every reader is O(1) and total: any word is a legal
 /// value.
@@ -59,7 +60,7 @@ class control_snapshot {
     return std::span(words_).subspan<abi::tenant_quota_word, abi::tenant_quotas>();
   }
   /// Whether the kernel serves this tenant: its mask, found through TENANT_BASE, lies inside the
-  /// mask table and is not zero (SPEC 7).
+  /// mask table and is not zero. docs/protocol.md#authorisation
   [[nodiscard]] inline bool authorises(std::uint32_t tenant) const noexcept {
     if (tenant >= abi::tenant_masks) return false;
     const std::uint64_t at = std::uint64_t{words_[abi::tenant_base_word]} + tenant;

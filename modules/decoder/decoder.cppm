@@ -1,4 +1,5 @@
-/// Strict decoders of what is read back from a device, untrusted bytes all of it (SPEC 4).
+/// Strict decoders of what is read back from a device, untrusted bytes all of it.
+/// docs/protocol.md#decode-validation
 export module megakernel.decoder;
 export import megakernel.protocol;  // the types it is told in
 export import :control;             // the 160 fixed control words

@@ -15,7 +15,7 @@ import :view;
 
 export namespace megakernel {
 
-/// What a ring can suffer from, or not. [ours]
+/// What a ring can suffer from, or not. docs/protocol.md#diagnosis
 enum class ailment : std::uint8_t {
   too_early,          ///< nothing can be said yet
   healthy,            ///< work is drained
@@ -208,7 +208,7 @@ struct diagnosis_options {
   std::uint32_t looks = 3;
 };
 
-/// Follows one ring over many looks and says what ails it. [ours]
+/// Follows one ring over many looks and says what ails it. docs/protocol.md#diagnosis
 ///
 /// An alarm is raised when its symptom was there in `options.looks` looks in a row and for the
 /// patience, and is given up when two looks in a row do not show it; in between it is `easing`.

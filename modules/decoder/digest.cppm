@@ -23,7 +23,8 @@ struct key_counts {
   friend constexpr bool operator==(const key_counts&, const key_counts&) = default;
 };
 
-/// How many slots have each opcode and each tenant, whatever their status. [ours]
+/// How many slots have each opcode and each tenant, whatever their status.
+/// docs/protocol.md#ring-digest
 struct slot_census {
   key_counts opcodes{};
   key_counts tenants{};
@@ -35,7 +36,7 @@ struct slot_census {
 
 /// What a device made of a ring, so that a poll moves kilobytes and not the ring: occupancy,
 /// windows, counts by opcode and tenant, and sketches, in the form that
-/// kernels/megakernel/ring_digest.h describes. [ours]
+/// kernels/megakernel/ring_digest.h describes. docs/protocol.md#ring-digest
 ///
 /// It says what decoding the ring itself says. The bytes are as untrusted as those of a ring:
 /// figures that contradict each other are refused. Storage is kept between calls; once it has grown

@@ -57,6 +57,7 @@ std::string_view name(verdict v) noexcept {
   return "";
 }
 
+// docs/protocol.md#health-delta
 result<health_delta> health_since(const ring_summary& previous,
                                   const ring_summary& current) noexcept {
   const word before = previous.control().done_count();
@@ -72,6 +73,7 @@ result<health_delta> health_since(const ring_summary& previous,
       .suspected_stall = counters.queue_depth > 0 && now == before && counters.fault_slots == 0};
 }
 
+// docs/protocol.md#done-count-64
 result<std::uint64_t> health_tracker::extend(const control_snapshot& control) const noexcept {
   const word low = control.done_count();
   if (const auto report = control.report(); report && report->done_count_high != 0) {
@@ -142,6 +144,7 @@ void health_tracker::count_blocked(const ring_telemetry& telemetry,
   }
 }
 
+// docs/protocol.md#health-tracker
 verdict health_tracker::judge(const control_snapshot& control,
                               const health_report& report) const noexcept {
   if (!counted_) return verdict::watching;

@@ -14,7 +14,7 @@ import :view;
 
 export namespace megakernel {
 
-/// What changed between two snapshots of one launch (SPEC 4, "health").
+/// What changed between two snapshots of one launch. docs/protocol.md#health-delta
 struct health_delta {
   word done_delta = 0;
   std::uint32_t queue_depth = 0;
@@ -29,7 +29,7 @@ struct health_delta {
 [[nodiscard]] result<health_delta> health_since(const ring_summary& previous,
                                                 const ring_summary& current) noexcept;
 
-/// What a kernel looks like after several looks. [ours]
+/// What a kernel looks like after several looks. docs/protocol.md#health-tracker
 enum class verdict : std::uint8_t {
   watching,     ///< too early to say: the first look, or quiet for less than the patience
   progressing,  ///< slots were drained since the last look
@@ -72,7 +72,7 @@ struct health_report {
   std::uint32_t stuck_slots = 0;  ///< how many there are; `oldest` is the top of them
 };
 
-/// Follows one ring over many snapshots. [ours]
+/// Follows one ring over many snapshots. docs/protocol.md#health-tracker
 ///
 /// The wrapping done count is extended to 64 bits, from DONE_COUNT_HIGH where it is reported, also
 /// when its halves were read torn, else by taking a step of less than 2^31 as progress: look at

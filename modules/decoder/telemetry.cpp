@@ -164,6 +164,7 @@ result<void> ring_summary::decode(std::span<const std::byte> control,
   return decode(*view, windows, nullptr);
 }
 
+// docs/protocol.md#runtime-counters
 runtime_counters ring_summary::counters() const noexcept {
   const std::uint32_t total = occupancy_.total_slots();
   const auto share = [total](std::uint64_t part, std::uint64_t whole) {
@@ -194,6 +195,7 @@ void ring_telemetry::clear() noexcept {
   slots_.clear();
 }
 
+// docs/protocol.md#decode-storage
 result<void> ring_telemetry::decode(std::span<const std::byte> control,
                                     std::span<const std::byte> ring,
                                     const window_opcodes& windows) noexcept {

@@ -12,7 +12,7 @@ import :window;
 
 export namespace megakernel {
 
-/// How many slots have each status.
+/// How many slots have each status. docs/protocol.md#occupancy
 struct ring_occupancy {
   std::uint32_t empty = 0;
   std::uint32_t published = 0;
@@ -55,7 +55,7 @@ struct runtime_counters {
   friend constexpr bool operator==(const runtime_counters&, const runtime_counters&) = default;
 };
 
-/// What the launch policy is told of priorities.
+/// What the launch policy is told of priorities. docs/protocol.md#priority-accounting
 struct priority_accounting {
   std::uint64_t requeue_count = 0;
   std::uint64_t aged_promotions = 0;
@@ -107,6 +107,7 @@ class ring_summary {
 };
 
 /// A summary and a snapshot of every slot, in storage that is kept between calls.
+/// docs/protocol.md#decode-storage
 class ring_telemetry {
  public:
   /// As `ring_summary::decode`. A ring's first decode allocates 32 bytes a slot.

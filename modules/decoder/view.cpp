@@ -32,6 +32,7 @@ result<void> detail::check_control(std::span<const std::byte> control) noexcept 
   return {};
 }
 
+// docs/protocol.md#decode-validation
 result<ring_view> ring_view::over(std::span<const std::byte> control,
                                   std::span<const std::byte> ring) noexcept {
   if (auto checked = detail::check_control(control); !checked)

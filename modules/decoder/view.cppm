@@ -18,7 +18,7 @@ export namespace megakernel {
 /// What telemetry keeps of a slot: its first seven words, and where it is.
 ///
 /// The layout is the first half of the wire slot with the index in place of argument 3, so that
-/// decoding a slot is a 32-byte copy.
+/// decoding a slot is a 32-byte copy. docs/protocol.md#slot-snapshot
 struct slot_snapshot {
   slot_status status;  ///< keeps the raw word when it is not known
   opcode op;
@@ -35,7 +35,7 @@ static_assert(offsetof(slot_snapshot, tenant) == abi::tenant_word * sizeof(word)
 static_assert(offsetof(slot_snapshot, level) == abi::priority_word * sizeof(word));
 static_assert(offsetof(slot_snapshot, arguments) == abi::argument_word * sizeof(word));
 
-/// True of a slot that still owes `op`.
+/// True of a slot that still owes `op`. docs/protocol.md#active-slots
 struct active_with {
   opcode op;
   [[nodiscard]] constexpr bool operator()(const slot_snapshot& slot) const noexcept {
@@ -140,7 +140,8 @@ class ring_view : public std::ranges::view_interface<ring_view> {
   [[nodiscard]] inline slot_snapshot operator[](std::uint32_t index) const noexcept {
     return begin()[index];
   }
-  /// Why slot `index` < size() is in FAULT, as its word 15 has it; any word. [ours]
+  /// Why slot `index` < size() is in FAULT, as its word 15 has it; any word.
+  /// docs/protocol.md#fault-codes
   [[nodiscard]] inline fault_code fault(std::uint32_t index) const noexcept {
     return fault_code{load_word(slot_bytes(index), abi::fault_code_word)};
   }

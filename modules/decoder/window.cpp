@@ -66,6 +66,7 @@ static_assert(offsetof(window_telemetry, fault) - offsetof(window_telemetry, req
               sizeof(increment) - sizeof(std::uint32_t));
 
 constexpr std::size_t tallies = std::size_t{16} * (neither_class + 1);
+// docs/protocol.md#window-counts
 constexpr std::array<increment, tallies> increments = [] {
   constexpr std::array<slot_status, 7> counted{
       slot_status::published, slot_status::claimed, slot_status::done, slot_status::wait_io,
@@ -253,6 +254,7 @@ result<void> window_collector::group(sorter<Row>& sorted, const window_opcodes& 
       at = 0;
     }
     key = row.key();
+    // docs/protocol.md#window-tenant
     tenant = fresh ? row.tenant() : tenant;
     disagree = (disagree & keep) | (row.tenant() ^ tenant);
     const increment& more = increments[row.tally()];
@@ -270,6 +272,7 @@ result<void> window_collector::group(sorter<Row>& sorted, const window_opcodes& 
   return {};
 }
 
+// docs/protocol.md#windows
 result<void> window_collector::finish(const window_opcodes& opcodes) noexcept {
   if (!packed_.rows.empty()) return group(packed_, opcodes);
   if (!wide_.rows.empty()) return group(wide_, opcodes);

@@ -9,7 +9,7 @@ import :view;
 
 export namespace megakernel {
 
-/// Slots of one opcode that carry one ticket, and how far they are (SPEC 4, "Windows").
+/// Slots of one opcode that carry one ticket, and how far they are. docs/protocol.md#windows
 struct window_telemetry {
   word ticket = 0;
   opcode op = opcode::nop;
@@ -23,9 +23,9 @@ struct window_telemetry {
   std::uint32_t yield = 0;
   std::uint32_t requeue = 0;
   std::uint32_t fault = 0;
-  bool tenants_disagree = false;  ///< some slot's tenant is not `tenant` [ours]
+  bool tenants_disagree = false;  ///< some slot's tenant is not `tenant`
 
-  /// Some of it is still owed.
+  /// Some of it is still owed. docs/protocol.md#window-counts
   [[nodiscard]] constexpr bool active() const noexcept {
     return (published | claimed | wait_io | yield | requeue) != 0;
   }

@@ -109,6 +109,7 @@ using abi::window_payload_words;
 inline constexpr bool wire_is_native = std::endian::native == std::endian::little;
 
 /// Between a word in memory as the wire has it and its value; the same function both ways.
+/// docs/protocol.md#words
 constexpr word wire_order(word value) noexcept {
   if constexpr (wire_is_native) {
     return value;

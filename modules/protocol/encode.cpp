@@ -26,6 +26,7 @@ std::optional<std::uint64_t> bytes_of(std::uint64_t words) noexcept {
 
 }  // namespace
 
+// docs/protocol.md#encode-control
 result<byte_buffer> encode_control(const control_layout& layout) noexcept {
   if (layout.observable_words > abi::max_encoded) {
     return std::unexpected(error{.code = error_code::observable_slots_too_large,
@@ -47,6 +48,7 @@ result<byte_buffer> encode_control(const control_layout& layout) noexcept {
   return control;
 }
 
+// docs/protocol.md#encode-zeroed
 result<byte_buffer> encode_ring(std::uint32_t slots) noexcept {
   if (slots > abi::max_encoded) {
     return std::unexpected(error{.code = error_code::slot_count_too_large,
@@ -78,6 +80,7 @@ result<byte_buffer> encode_io_queue(std::uint32_t slots) noexcept {
   return zeroed(std::uint64_t{slots} * abi::io_slot_bytes);
 }
 
+// docs/protocol.md#load-miss-slot
 std::array<std::byte, abi::slot_bytes> encode_load_miss(load_miss request) noexcept {
   std::array<std::byte, abi::slot_bytes> slot{};
   store_word(slot.data(), abi::status_word, word(slot_status::published));
@@ -87,6 +90,7 @@ std::array<std::byte, abi::slot_bytes> encode_load_miss(load_miss request) noexc
   return slot;
 }
 
+// docs/protocol.md#buffer-sizes
 std::optional<std::uint64_t> control_byte_length(std::uint32_t observable_words) noexcept {
   return bytes_of(std::uint64_t{abi::control_words} + observable_words);
 }
@@ -99,6 +103,7 @@ std::optional<std::uint64_t> debug_log_byte_length(std::uint32_t records) noexce
   return bytes_of(abi::debug_record_word + std::uint64_t{records} * abi::debug_record_words);
 }
 
+// docs/protocol.md#priority-offsets
 std::array<word, abi::priority_offsets> default_priority_offsets(std::uint32_t slots) noexcept {
   const word share = slots / abi::priorities;
   std::array<word, abi::priority_offsets> first{};

@@ -9,7 +9,7 @@ import :abi;
 import :error;
 import :memory;
 
-/// Fresh buffers (SPEC 3, "Encode"). Encoders allocate; what they make is zero but for the words
+/// Fresh buffers. Encoders allocate; what they make is zero but for the words
 /// their comment names. Errors: the size is over `abi::max_encoded`, or `out_of_memory`.
 export namespace megakernel {
 

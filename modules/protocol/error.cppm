@@ -8,8 +8,8 @@ export module megakernel.protocol:error;
 
 export namespace megakernel {
 
-/// Every way a call of this library can be refused (SPEC 8). Values are stable: new codes are
-/// appended. `error` says which fields a code fills in.
+/// Every way a call of this library can be refused. Values are stable: new codes are
+/// appended. `error` says which fields a code fills in. docs/protocol.md#error-codes
 enum class error_code : std::uint16_t {
   control_too_short = 1,
   control_misaligned,
@@ -112,7 +112,7 @@ class error_message {
 /// A refusal: what was wrong, where, what was found there and what the bound is.
 ///
 /// Trivially copyable, built without allocating, comparable in tests. Fields that a code does not
-/// use are zero.
+/// use are zero. docs/protocol.md#error-value
 struct error {
   error_code code;
   megakernel::buffer buffer = megakernel::buffer::none;

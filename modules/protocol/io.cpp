@@ -56,6 +56,7 @@ result<void> io_queue::expect(std::uint32_t slot, io_status wanted) const noexce
   return {};
 }
 
+// docs/protocol.md#io-publish
 result<void> io_queue::publish(std::uint32_t slot, const io_request& request) noexcept {
   const auto found = status(slot);
   if (!found) return std::unexpected(found.error());
@@ -82,6 +83,7 @@ std::optional<std::uint32_t> io_queue::poll(std::uint32_t from) const noexcept {
   return std::nullopt;
 }
 
+// docs/protocol.md#io-claim
 result<io_request> io_queue::claim(std::uint32_t slot) noexcept {
   if (auto checked = expect(slot, io_status::published); !checked)
     return std::unexpected(checked.error());
@@ -97,6 +99,7 @@ result<io_request> io_queue::claim(std::uint32_t slot) noexcept {
   return request;
 }
 
+// docs/protocol.md#io-complete
 result<void> io_queue::complete(std::span<const io_completion> completions) noexcept {
   static_assert(abi::max_io_slots <= 64, "a bit a slot");
   std::uint64_t seen = 0;

@@ -8,7 +8,7 @@ export module megakernel.protocol:io;
 import :abi;
 import :error;
 
-/// The queue through which a kernel asks the host for IO (SPEC 2.5 and 3).
+/// The queue through which a kernel asks the host for IO. docs/protocol.md#io-status
 ///
 ///     empty -> published (kernel, or host on its behalf) -> claimed (host) -> ok | error (host)
 ///       ^----------------------------- recycle (host) -----------------------------'

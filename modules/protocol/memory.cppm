@@ -26,6 +26,7 @@ export namespace megakernel {
 /// It differs from `std::vector` where a decoder needs it to: growth leaves new elements
 /// unwritten (they are about to be overwritten), and allocation failure is an error value.
 /// Elements are trivially copyable. Moves are cheap; there are no copies.
+/// docs/protocol.md#out-of-memory
 template <class T>
 class aligned_array {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);

@@ -1,4 +1,4 @@
-/// The wire protocol of the persistent-kernel work ring, host side (SPEC 2, 3 and 8).
+/// The wire protocol of the persistent-kernel work ring, host side. docs/protocol.md
 export module megakernel.protocol;
 export import :abi;      // what host and device agree on
 export import :error;    // how a call can be refused, as a value

@@ -26,6 +26,7 @@ slot_status status_of(std::byte* slot) noexcept {
   return slot_status{wire_order(status_at(slot).load(std::memory_order_acquire))};
 }
 
+// docs/protocol.md#publish-order
 void commit(std::byte* slot) noexcept {
   status_at(slot).store(wire_order(word(slot_status::published)), std::memory_order_release);
 }
@@ -147,6 +148,7 @@ result<void> check_last(std::uint32_t first, std::uint64_t count) noexcept {
 
 }  // namespace
 
+// docs/protocol.md#packed-layout docs/protocol.md#publish-packed
 result<slot_arguments> packed_arguments(std::span<const packed_op> ops) noexcept {
   if (ops.size() > abi::max_packed_ops) {
     return std::unexpected(error{.code = error_code::packed_too_many_ops,
@@ -184,6 +186,7 @@ result<slot_arguments> packed_arguments(std::span<const packed_op> ops) noexcept
   return packed;
 }
 
+// docs/protocol.md#window-arguments
 result<slot_arguments> window_arguments(word ticket, window_class tag,
                                         std::span<const word> payload) noexcept {
   if (payload.size() > abi::window_payload_words) {
@@ -295,12 +298,14 @@ result<void> ring_publisher::check_run(std::uint32_t first, std::uint64_t count)
   return {};
 }
 
+// docs/protocol.md#publish-slot
 result<void> ring_publisher::publish(std::uint32_t slot, const slot_request& request) noexcept {
   if (auto checked = check_slot(slot, 0, request); !checked) return checked;
   write_slot(at(slot), request.op, request.tenant, request.level, request.arguments);
   return {};
 }
 
+// docs/protocol.md#publish-packed
 result<void> ring_publisher::publish_packed(std::uint32_t slot,
                                             const packed_request& request) noexcept {
   const auto packed = packed_arguments(request.ops);
@@ -311,6 +316,7 @@ result<void> ring_publisher::publish_packed(std::uint32_t slot,
                         .arguments = packed->used()});
 }
 
+// docs/protocol.md#load-miss-slot
 result<void> ring_publisher::publish_load_miss(std::uint32_t slot, load_miss request) noexcept {
   // Checked as a NOP in its place: an opcode that a host may not publish is all that differs.
   if (auto checked = check_slot(slot, 0, {}); !checked) return checked;
@@ -319,6 +325,7 @@ result<void> ring_publisher::publish_load_miss(std::uint32_t slot, load_miss req
   return {};
 }
 
+// docs/protocol.md#publish-each
 result<std::uint32_t> ring_publisher::publish_each(
     std::uint32_t first,
     std::span<const std::variant<slot_request, packed_request>> requests) noexcept {
@@ -353,6 +360,7 @@ result<std::uint32_t> ring_publisher::publish_each(
   return count;
 }
 
+// docs/protocol.md#publish-batch
 result<std::uint32_t> ring_publisher::publish_batch(std::uint32_t first, std::uint32_t tenant,
                                                     std::span<const batch_item> items,
                                                     word tag) noexcept {
@@ -368,6 +376,7 @@ result<std::uint32_t> ring_publisher::publish_batch(std::uint32_t first, std::ui
   return count;
 }
 
+// docs/protocol.md#publish-window
 result<std::uint32_t> ring_publisher::publish_window(std::uint32_t first,
                                                      const window_request& window) noexcept {
   const std::uint64_t total = std::uint64_t{window.required.size()} + window.lookahead.size();
@@ -386,6 +395,7 @@ result<std::uint32_t> ring_publisher::publish_window(std::uint32_t first,
   return count;
 }
 
+// docs/protocol.md#publish-work-items
 result<std::uint32_t> ring_publisher::publish_work_items(
     std::uint32_t first, std::uint32_t tenant, std::span<const work_item> items) noexcept {
   if (auto checked = check_opcodes(items); !checked) return std::unexpected(checked.error());
@@ -401,6 +411,7 @@ result<std::uint32_t> ring_publisher::publish_work_items(
   return count;
 }
 
+// docs/protocol.md#publish-work-items
 result<byte_buffer> encode_work_items(std::uint32_t slots, std::uint32_t tenant,
                                       std::span<const work_item> items) noexcept {
   if (items.size() > slots) {

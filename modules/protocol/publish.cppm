@@ -11,8 +11,8 @@ import :encode;
 import :error;
 import :memory;
 
-/// Work into the ring (SPEC 3). Every call validates everything before it writes anything: a
-/// refused call changes no byte.
+/// Work into the ring. Every call validates everything before it writes anything: a
+/// refused call changes no byte. docs/protocol.md#publish-slot
 export namespace megakernel {
 
 /// One slot's worth of work.
@@ -98,6 +98,7 @@ struct slot_arguments {
 ///
 /// Errors of a slot, in the order they are checked: `slot_out_of_range`, `too_many_args`,
 /// `opcode_reserved`, `priority_out_of_range`, `slot_not_publishable`.
+/// docs/protocol.md#publish-order
 class ring_publisher {
  public:
   /// Errors: `ring_partial_slot`, `ring_too_large`, `buffer_unaligned` (words are 4-byte aligned).
@@ -113,7 +114,7 @@ class ring_publisher {
                                             const packed_request& request) noexcept;
 
   /// One LOAD_MISS, as `encode_load_miss` has it; `publish` refuses its opcode. Errors:
-  /// `slot_out_of_range`, `slot_not_publishable`. O(1). [ours]
+  /// `slot_out_of_range`, `slot_not_publishable`. O(1). An extension.
   [[nodiscard]] result<void> publish_load_miss(std::uint32_t slot, load_miss request) noexcept;
 
   /// `requests` in consecutive slots from `first`; returns how many. Errors:

@@ -13,6 +13,7 @@ namespace megakernel {
 namespace {
 
 /// The one place that decides whether words [first, first + count) of a control buffer are there.
+/// docs/protocol.md#read-words
 result<void> check_words(std::span<const std::byte> control, std::uint64_t first,
                          std::uint64_t count) noexcept {
   if (control.size() % sizeof(word) != 0) {
@@ -66,6 +67,7 @@ result<word> read_observable(std::span<const std::byte> control, std::uint32_t i
   return read_word(control, std::uint64_t{abi::observable_word} + index);
 }
 
+// docs/protocol.md#read-lenient
 word salvage_observable(std::span<const std::byte> control, std::uint32_t index) noexcept {
   const std::uint64_t at = std::uint64_t{abi::observable_word} + index;
   return at < control.size() / sizeof(word) ? load_word(control.data(), at) : 0;
@@ -85,6 +87,7 @@ metric_counters salvage_metrics(std::span<const std::byte> control) noexcept {
   return metric_counters(counts);
 }
 
+// docs/protocol.md#read-done-slots
 result<std::uint64_t> read_done_slots(std::span<const std::byte> ring,
                                       std::uint64_t items) noexcept {
   if (items == 0) return 0;
@@ -116,6 +119,7 @@ std::optional<std::uint64_t> salvage_done_slots(std::span<const std::byte> ring,
   return count_done(ring, items);
 }
 
+// docs/protocol.md#load-miss-slot
 std::optional<load_miss> read_load_miss(std::span<const std::byte> ring,
                                         std::uint32_t slot) noexcept {
   if (slot >= ring.size() / abi::slot_bytes) return std::nullopt;
@@ -132,6 +136,7 @@ debug_record debug_log::operator[](std::size_t i) const noexcept {
                         load_word(records_, at + 3)}};
 }
 
+// docs/protocol.md#read-debug-log
 result<debug_log> read_debug_log(std::span<const std::byte> log) noexcept {
   const auto refuse = [](error_code code, std::uint64_t found, std::uint64_t bound) {
     return std::unexpected(
@@ -148,6 +153,7 @@ result<debug_log> read_debug_log(std::span<const std::byte> log) noexcept {
   return salvage_debug_log(log).records;
 }
 
+// docs/protocol.md#read-lenient
 salvaged_debug_log salvage_debug_log(std::span<const std::byte> log) noexcept {
   salvaged_debug_log salvaged;
   if (log.size() < sizeof(word)) return salvaged;
@@ -171,6 +177,7 @@ packed_ops::op packed_ops::operator[](std::uint32_t i) const noexcept {
               std::span(words_).subspan(abi::packed_metadata_words(size_) + begin, end - begin)};
 }
 
+// docs/protocol.md#read-packed
 result<packed_ops> read_packed_ops(std::span<const word, abi::argument_words> arguments) noexcept {
   const auto refuse = [](error_code code, std::uint64_t index, std::uint64_t found,
                          std::uint64_t bound) {

@@ -12,7 +12,7 @@ import :abi;
 import :encode;
 import :error;
 
-/// Single words and records out of read-back bytes (SPEC 3, "Readers").
+/// Single words and records out of read-back bytes.
 ///
 /// `read_*` are strict: the length is a whole number of words and the word is there, or the call
 /// is refused. `salvage_*` take what is whole out of a damaged copy and never fail. Bytes may have
@@ -179,10 +179,11 @@ struct salvaged_debug_log {
 };
 
 /// The records that are whole, and how many did not fit: a kernel's cursor runs past a full log.
-/// [ours]
+/// An extension. docs/protocol.md#read-lenient
 [[nodiscard]] salvaged_debug_log salvage_debug_log(std::span<const std::byte> log) noexcept;
 
-/// The inner operations of a packed slot; the arguments are copies of the slot's words. [ours]
+/// The inner operations of a packed slot; the arguments are copies of the slot's words.
+/// docs/protocol.md#read-packed
 class packed_ops {
  public:
   struct op {
@@ -204,7 +205,7 @@ class packed_ops {
 
 /// Reads the twelve argument words of a PACKED_SLOT. Errors: `packed_metadata_too_large`,
 /// `packed_payload_too_large`, `packed_malformed` for an offset past the arguments or below the
-/// one before it. O(ops). [ours]
+/// one before it. O(ops). An extension.
 [[nodiscard]] result<packed_ops> read_packed_ops(
     std::span<const word, abi::argument_words> arguments) noexcept;
 

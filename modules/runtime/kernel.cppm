@@ -95,6 +95,7 @@ class host_memory {
 
 /// Counts of one lane that are added to the control buffer later: claims first, then how they
 /// ended, so that a reader who takes the done count first never sees more ends than claims.
+/// docs/protocol.md#counter-flush
 template <class Memory>
 class counter_batch {
  public:

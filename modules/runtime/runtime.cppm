@@ -1,5 +1,5 @@
-/// The system in motion (SPEC 3 and 7): buffers, producers, a kernel that drains them, and what is
-/// read of it while it runs.
+/// The system in motion: buffers, producers, a kernel that drains them, and what is
+/// read of it while it runs. docs/protocol.md#one-interpreter
 export module megakernel.runtime;
 export import :deadline;  // until when a call may wait
 export import :kernel;    // the interpreter, and memory of this machine for it

@@ -133,7 +133,8 @@ struct reason {
   friend constexpr bool operator==(const reason&, const reason&) = default;
 };
 
-/// A recommendation, or a refusal, with the reasons that led to it, in order. [ours]
+/// A recommendation, or a refusal, with the reasons that led to it, in order.
+/// docs/protocol.md#explanation
 ///
 /// It is what `recommend` computes, by the same code: that runs with a recorder that compiles to
 /// nothing. A refusal's reasons are those of the steps before it.

@@ -102,6 +102,7 @@ explanation explain_launch(const launch_policy& policy, const ring_summary& tele
   return why;
 }
 
+// docs/protocol.md#priority-accounting
 result<void> record_requeue(priority_accounting& to, std::uint32_t age) noexcept {
   if (to.requeue_count == most) {
     return std::unexpected(

@@ -14,10 +14,10 @@ export namespace megakernel {
 /// Slots, required and lookahead, from which a window counts as hot.
 inline constexpr std::uint32_t hot_window_slots = 4;
 
-/// The request with what a ring tells (SPEC 4, "recommend launch"): a node count, edge count or
+/// The request with what a ring tells: a node count, edge count or
 /// density of zero becomes the ring's slots, queue depth or frontier density; the counts of hot
 /// opcodes (those with a metric) and hot windows are the ring's; its REQUEUE slots are added.
-/// Error: `requeue_count_overflow`. O(windows).
+/// Error: `requeue_count_overflow`. O(windows). docs/protocol.md#launch-from-telemetry
 [[nodiscard]] result<launch_request> with_telemetry(const ring_summary& telemetry,
                                                     launch_request request) noexcept;
 

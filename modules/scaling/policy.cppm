@@ -12,7 +12,8 @@ export namespace megakernel {
 /// 100 %, in basis points.
 inline constexpr std::uint32_t whole_bps = 10'000;
 
-/// Everything a launch policy can be told. The defaults are the standard policy (SPEC 6).
+/// Everything a launch policy can be told. The defaults are the standard policy.
+/// docs/protocol.md#launch-policy
 struct policy_parameters {
   sizing_parameters sizing{};
   std::uint32_t min_hit_capacity = 1024;         ///< a derived hit capacity is at least this
@@ -52,10 +53,10 @@ enum class policy_parameter : std::uint8_t {
 ///
 /// Two things bound its arithmetic: basis points are at most 10,000, and thresholds with their
 /// hysteresis stay within 0 and 10,000. The rest is 32 bits wide and multiplied in 64, or reported
-/// as the request's overflow.
+/// as the request's overflow. docs/protocol.md#policy-bounds
 class launch_policy {
  public:
-  /// The policy of SPEC 6.
+  /// The standard policy. docs/protocol.md#launch-policy
   [[nodiscard]] static constexpr launch_policy standard() noexcept {
     return launch_policy(policy_parameters{});
   }

@@ -38,8 +38,8 @@ enum class execution_mode : std::uint8_t { interpreter, jit };
 /// The topology of that name, which is case-sensitive.
 [[nodiscard]] std::optional<launch_topology> topology_named(std::string_view text) noexcept;
 
-/// What is known of the next launch (SPEC 6). Zero means "not known" or "choose for me" where a
-/// comment says so.
+/// What is known of the next launch. Zero means "not known" or "choose for me" where a
+/// comment says so. docs/protocol.md#launch-request
 struct launch_request {
   std::uint32_t queue_len = 0;                ///< items waiting
   std::uint32_t requested_worker_groups = 0;  ///< zero: as many as suit the adapter
@@ -86,7 +86,8 @@ struct launch_recommendation {
   bool promote_hot_opcodes = false;
   bool promote_hot_windows = false;
   bool age_priority_work = false;
-  /// Items that get no slot, since whole workgroups of slots would run past 2^32 - 1. [ours]
+  /// Items that get no slot, since whole workgroups of slots would run past 2^32 - 1.
+  /// docs/protocol.md#launch-grid
   std::uint32_t slots_short = 0;
   std::uint64_t estimated_peak_device_bytes = 0;
   std::uint64_t device_memory_budget_bytes = 0;

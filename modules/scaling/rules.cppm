@@ -12,7 +12,7 @@ import :policy;
 import :recommend;
 import :sizing;
 
-/// The rules of SPEC 6, once. `recommend` runs them with a recorder that does nothing, `explain`
+/// The policy, once. `recommend` runs them with a recorder that does nothing, `explain`
 /// with one that keeps what it is told.
 namespace megakernel::detail {
 
@@ -82,6 +82,7 @@ class decider {
     return request_.memory_pressure_bps >= policy_.memory_pressure_bps;
   }
 
+  /// docs/protocol.md#infer-inputs
   constexpr void infer_density() noexcept {
     const std::uint32_t nodes = request_.graph_node_count;
     if (request_.frontier_density_bps != 0) {
@@ -96,6 +97,7 @@ class decider {
     }
   }
 
+  /// docs/protocol.md#infer-inputs
   constexpr void infer_memory_pressure() noexcept {
     const std::uint64_t resident = request_.resident_device_bytes;
     const std::uint64_t budget = request_.device_memory_budget_bytes;
@@ -117,6 +119,7 @@ class decider {
     return static_cast<std::uint16_t>(static_cast<unsigned __int128>(part) * whole_bps / whole);
   }
 
+  /// docs/protocol.md#promotion
   constexpr void promote() noexcept {
     hot_opcodes_ = request_.hot_opcode_count >= policy_.hot_opcode_threshold;
     hot_windows_ = request_.hot_window_count >= policy_.hot_window_threshold;
@@ -126,7 +129,7 @@ class decider {
          policy_.hot_window_threshold);
   }
 
-  /// What the numbers alone say.
+  /// What the numbers alone say. docs/protocol.md#raw-topology
   [[nodiscard]] constexpr launch_topology raw_topology() const noexcept {
     using enum launch_topology;
     const std::uint32_t density = request_.frontier_density_bps;
@@ -163,6 +166,7 @@ class decider {
 
   /// `raw`, or the previous topology where the numbers are within its margin. Conditions are
   /// combined without branches: which of them holds is hard to predict near a threshold.
+  /// docs/protocol.md#hysteresis
   [[nodiscard]] constexpr launch_topology hold(launch_topology raw) const noexcept {
     using enum launch_topology;
     const launch_topology before = previous_.value_or(raw);
@@ -211,6 +215,7 @@ class decider {
   }
 
   /// The requested worker groups, fewer where the topology calls for it.
+  /// docs/protocol.md#worker-scaling
   [[nodiscard]] constexpr std::uint32_t scaled_workers() const noexcept {
     using enum launch_topology;
     const std::uint32_t groups = request_.requested_worker_groups;
@@ -240,6 +245,7 @@ class decider {
   }
 
   /// Within the adapter's dimension; as many as suit the adapter when none are asked for.
+  /// docs/protocol.md#sizing
   [[nodiscard]] constexpr std::uint32_t worker_groups(std::uint32_t wanted) const noexcept {
     const std::uint32_t most = request_.limits.max_compute_workgroups_per_dimension;
     const std::uint32_t invocations = request_.limits.max_compute_invocations_per_workgroup;
@@ -252,6 +258,7 @@ class decider {
     return std::min(wanted, most);
   }
 
+  /// docs/protocol.md#launch-grid
   [[nodiscard]] constexpr launch_geometry geometry(std::uint32_t groups) const noexcept {
     const std::uint32_t queue = request_.queue_len;
     const launch_geometry g =
@@ -286,6 +293,7 @@ class decider {
     }
   }
 
+  /// docs/protocol.md#queue-pressure
   [[nodiscard]] constexpr queue_pressure pressure(std::uint32_t lanes) const noexcept {
     using enum queue_pressure;
     const std::uint32_t queue = request_.queue_len;
@@ -309,6 +317,7 @@ class decider {
     return light;
   }
 
+  /// docs/protocol.md#hit-capacity
   [[nodiscard]] constexpr result<std::uint32_t> hit_capacity() const noexcept {
     if (request_.requested_hit_capacity != 0) {
       note(rule::hits_requested, request_.requested_hit_capacity);
@@ -339,6 +348,7 @@ class decider {
     return hits;
   }
 
+  /// docs/protocol.md#peak-bytes
   [[nodiscard]] constexpr result<std::uint64_t> peak_bytes(std::uint32_t hits) const noexcept {
     const std::uint64_t resident = request_.resident_device_bytes;
     const std::uint64_t budget = request_.device_memory_budget_bytes;
@@ -359,6 +369,7 @@ class decider {
     return peak;
   }
 
+  /// docs/protocol.md#execution-mode
   [[nodiscard]] constexpr execution_mode mode() const noexcept {
     const std::uint32_t queue = request_.queue_len;
     if (queue >= policy_.jit_queue_len_threshold) {
@@ -372,6 +383,7 @@ class decider {
     return execution_mode::jit;
   }
 
+  /// docs/protocol.md#execution-mode
   [[nodiscard]] constexpr bool ages() const noexcept {
     if (request_.requeue_count > 0) {
       note(rule::age_requeued, request_.requeue_count);

@@ -1,4 +1,4 @@
-/// How large the next launch should be, and why (SPEC 6).
+/// How large the next launch should be, and why. docs/protocol.md#launch-policy
 export module megakernel.scaling;
 export import megakernel.protocol;  // the types it is told in
 export import megakernel.decoder;   // the telemetry it reads

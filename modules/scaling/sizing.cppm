@@ -27,7 +27,8 @@ enum class adapter_limit : std::uint8_t {
   max_compute_invocations_per_workgroup,
 };
 
-/// How worker groups follow from an adapter (SPEC 6, "Sizing"). All are at least 1 in a policy.
+/// How worker groups follow from an adapter. All are at least 1 in a policy.
+/// docs/protocol.md#sizing
 struct sizing_parameters {
   std::uint32_t default_workers = 64;         ///< workgroups of a launch nobody has sized
   std::uint32_t occupancy_divisor = 256;      ///< one worker group for so many the adapter allows

@@ -8,7 +8,8 @@ import megakernel.protocol;
 import :count_min;
 import :telemetry_sketch;
 
-/// Sketches as bytes that travel between processes, machines and compilers. [ours]
+/// Sketches as bytes that travel between processes, machines and compilers.
+/// docs/protocol.md#sketch-bytes
 ///
 /// All numbers are little-endian, whatever the host. Version 1:
 ///

@@ -135,6 +135,7 @@ void count_min_sketch::merge_unchecked(const count_min_sketch& other) noexcept {
   total_ = detail::saturating_add(total_, other.total_);
 }
 
+// docs/protocol.md#sketch-merge
 result<void> count_min_sketch::merge(const count_min_sketch& other) noexcept {
   if (auto checked = check_merge(other); !checked) return checked;
   merge_unchecked(other);

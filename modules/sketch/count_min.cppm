@@ -34,7 +34,7 @@ namespace detail {
 /// and 1, both excluded; `sketch_dim_overflow` for a width over 2^53. O(1).
 [[nodiscard]] result<sketch_shape> shape_for(double epsilon, double delta) noexcept;
 
-/// Counts of 32-bit keys in little memory: a Count-Min sketch (SPEC 5).
+/// Counts of 32-bit keys in little memory: a Count-Min sketch. docs/protocol.md#sketch-shape
 ///
 /// An estimate is never below the true count. Counters are u64; nothing wraps. Sketches of one
 /// shape merge by adding counters, whatever their order. Move-only, as a copy can fail; what has
@@ -82,7 +82,7 @@ class count_min_sketch {
 
   /// Counts `key` `amount` times more; amount 0 does nothing. Errors: `sketch_counter_overflow`
   /// when a counter would pass 2^64 - 1, `sketch_dim_zero` without a shape; then nothing has
-  /// changed. O(depth).
+  /// changed. O(depth). docs/protocol.md#sketch-count
   [[nodiscard]] inline result<void> add(std::uint32_t key, std::uint64_t amount) noexcept {
     std::uint64_t total = 0;
     // No counter exceeds the sum of all amounts: while that fits, no counter can overflow.
@@ -121,7 +121,7 @@ class count_min_sketch {
   [[nodiscard]] inline std::span<const std::uint64_t> counters() const noexcept {
     return {counters_.data(), counters_.size()};
   }
-  /// The column of `key` in row `row` < depth(). O(1).
+  /// The column of `key` in row `row` < depth(). O(1). docs/protocol.md#sketch-hash
   [[nodiscard]] inline std::uint64_t bucket(std::uint64_t row, std::uint32_t key) const noexcept {
     return modulus_(splitmix64(key ^ row * sketch_seed));
   }

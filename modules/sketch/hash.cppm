@@ -6,7 +6,8 @@ module;
 #include <limits>
 export module megakernel.sketch:hash;
 
-/// The hash of SPEC 5, which the byte form names: two sketches can be merged only when it agrees.
+/// The hash, which the byte form names: two sketches can be merged only when it agrees.
+/// docs/protocol.md#sketch-hash
 export namespace megakernel {
 
 /// Row r hashes `key XOR (r * sketch_seed mod 2^64)`.

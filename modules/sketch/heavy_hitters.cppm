@@ -20,7 +20,7 @@ struct heavy_hitter {
 /// it holds, and returns that part: largest first, ties by ascending key, no key twice, no
 /// estimate of 0. A sketch does not list keys: the candidates are those that were seen, in any
 /// order, duplicates allowed. Allocates nothing. O(candidates depth), and O(k) more for each
-/// candidate that displaces one of the k = top.size() so far.
+/// candidate that displaces one of the k = top.size() so far. docs/protocol.md#heavy-hitters
 [[nodiscard]] std::span<heavy_hitter> heavy_hitters(const count_min_sketch& sketch,
                                                     std::span<const std::uint32_t> candidates,
                                                     std::span<heavy_hitter> top) noexcept;

@@ -1,4 +1,4 @@
-/// Compact, mergeable summaries of telemetry (SPEC 5).
+/// Compact, mergeable summaries of telemetry. docs/protocol.md#telemetry-sketch
 export module megakernel.sketch;
 export import :hash;              // key -> bucket, without a division
 export import :count_min;         // the sketch, its shape and its error bounds

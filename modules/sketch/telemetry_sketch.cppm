@@ -10,10 +10,11 @@ import :count_min;
 
 export namespace megakernel {
 
-/// What a decoded ring holds, as five sketches of one shape (SPEC 5). Sketches of several rings,
+/// What a decoded ring holds, as five sketches of one shape. Sketches of several rings,
 /// times and devices merge into that of all of them.
 ///
 /// Take snapshots of a reused one with copy(), or move it away and give what is left a new shape.
+/// docs/protocol.md#telemetry-sketch
 class telemetry_sketch {
  public:
   /// Shape 0 x 0: refuses rings until it is given a shape.

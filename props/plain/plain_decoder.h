@@ -1,4 +1,4 @@
-// A second, deliberately plain decoder of the same bytes (SPEC 4).
+// A second, deliberately plain decoder of the same bytes. docs/protocol.md#decode-validation
 //
 // It is the oracle of the property tests and the "plain branchy decoder" of the benchmarks: one
 // pass, a switch on the status, bytes put together by shifting, windows in a hash table that is

@@ -1,4 +1,5 @@
-// A second, deliberately plain kernel (SPEC 7): one-shot execution on vectors of words.
+// A second, deliberately plain kernel: one-shot execution on vectors of words.
+// docs/protocol.md#lane-pass
 //
 // It is the oracle of the interpreter's properties. It executes on a copy, with bounds looked at
 // where a word is touched, and throws the copy away when something is wrong; so a fault changes

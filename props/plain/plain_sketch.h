@@ -1,4 +1,5 @@
-// A Count-Min sketch once more (SPEC 5), word for word as the specification has it.
+// A Count-Min sketch once more, word for word as the specification has it.
+// docs/protocol.md#sketch-hash
 #pragma once
 
 #include <algorithm>
