@@ -13,6 +13,7 @@ module;
 #include <utility>
 module megakernel.runtime;
 import megakernel.decoder;
+import megakernel.health;
 import megakernel.protocol;
 
 namespace megakernel {

@@ -9,8 +9,9 @@ module;
 #include <optional>
 #include <string_view>
 export module megakernel.runtime:metrics;
-import megakernel.protocol;
 import megakernel.decoder;
+import megakernel.health;
+import megakernel.protocol;
 import :ranking;
 
 /// A kernel as a page that Prometheus reads. What each metric means: docs/metrics.md.

@@ -11,6 +11,7 @@ module;
 #include <string_view>
 module megakernel.runtime;
 import megakernel.decoder;
+import megakernel.health;
 import megakernel.protocol;
 
 namespace megakernel {

@@ -14,6 +14,7 @@ module;
 #include <utility>
 module megakernel.runtime;
 import megakernel.decoder;
+import megakernel.health;
 import megakernel.protocol;
 import megakernel.sketch;
 

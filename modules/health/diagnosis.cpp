@@ -8,7 +8,8 @@ module;
 #include <span>
 #include <tuple>
 #include <utility>
-module megakernel.decoder;
+module megakernel.health;
+import megakernel.decoder;
 import megakernel.protocol;
 
 namespace megakernel {

@@ -6,11 +6,9 @@ module;
 #include <optional>
 #include <span>
 #include <string_view>
-export module megakernel.decoder:health;
+export module megakernel.health:tracker;
+import megakernel.decoder;
 import megakernel.protocol;
-import :control;
-import :telemetry;
-import :view;
 
 export namespace megakernel {
 

@@ -3,7 +3,8 @@ module;
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-module megakernel.decoder;
+module megakernel.health;
+import megakernel.decoder;
 import megakernel.protocol;
 
 namespace megakernel {

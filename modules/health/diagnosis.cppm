@@ -6,12 +6,10 @@ module;
 #include <expected>
 #include <span>
 #include <string_view>
-export module megakernel.decoder:diagnosis;
+export module megakernel.health:diagnosis;
+import megakernel.decoder;
 import megakernel.protocol;
-import :control;
-import :health;
-import :telemetry;
-import :view;
+import :tracker;
 
 export namespace megakernel {
 

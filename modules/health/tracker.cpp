@@ -10,7 +10,8 @@ module;
 #include <span>
 #include <string_view>
 #include <tuple>
-module megakernel.decoder;
+module megakernel.health;
+import megakernel.decoder;
 import megakernel.protocol;
 
 namespace megakernel {

@@ -7,7 +7,8 @@ module;
 #include <cstdint>
 #include <string_view>
 #include <utility>
-module megakernel.decoder;
+module megakernel.health;
+import megakernel.decoder;
 import megakernel.protocol;
 
 namespace megakernel {
