@@ -20,7 +20,7 @@ from clang.cindex import CursorKind as K, Index, TypeKind
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDERS = ["modules/protocol", "modules/decoder", "modules/health", "modules/sketch",
-           "modules/scaling"]
+           "modules/scaling", "modules/metrics", "modules/testing"]
 # What only writes sentences: its own tests read them, and a mutant of a word proves little.
 WORDS = ["modules/health/diagnosis_words.cpp", "modules/scaling/explain.cpp"]
 HEADERS = ["kernels/megakernel/interpreter.h"]

@@ -6,3 +6,4 @@ export import megakernel.health;    // what is made of look after look: verdicts
 export import megakernel.sketch;    // what is kept of it: mergeable counts
 export import megakernel.scaling;   // what it says of the next launch: its size, and why
 export import megakernel.runtime;   // the system in motion: buffers, producers, lanes, snapshots
+export import megakernel.metrics;   // a kernel as a page that Prometheus reads

@@ -15,8 +15,9 @@ module;
 #include <string_view>
 #include <utility>
 #include <vector>
-module megakernel.runtime;
+module megakernel.testing;
 import megakernel.protocol;
+import megakernel.runtime;
 
 namespace megakernel {
 namespace {

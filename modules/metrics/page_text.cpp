@@ -9,7 +9,7 @@ module;
 #include <expected>
 #include <span>
 #include <string_view>
-module megakernel.runtime;
+module megakernel.metrics;
 import megakernel.decoder;
 import megakernel.health;
 import megakernel.protocol;

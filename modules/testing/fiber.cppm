@@ -9,9 +9,9 @@ module;
 #include <memory>
 #include <optional>
 #include <span>
-export module megakernel.runtime:fiber;
+export module megakernel.testing:fiber;
 import megakernel.protocol;
-import :kernel;
+import megakernel.runtime;
 
 export namespace megakernel {
 

@@ -5,7 +5,7 @@ module;
 #include <cstdint>
 #include <expected>
 #include <span>
-export module megakernel.runtime:ranking;
+export module megakernel.metrics:ranking;
 import megakernel.protocol;
 
 /// Few of very many: who owes most in a ring, whatever tenants and opcodes it names.

@@ -11,8 +11,9 @@ module;
 #include <span>
 #include <utility>
 #include <vector>
-module megakernel.runtime;
+module megakernel.testing;
 import megakernel.protocol;
+import megakernel.runtime;
 
 namespace megakernel {
 namespace {

@@ -84,8 +84,9 @@ megakernel_enter_stack:
 #else
 #include <ucontext.h>
 #endif
-module megakernel.runtime;
+module megakernel.testing;
 import megakernel.protocol;
+import megakernel.runtime;
 
 namespace megakernel {
 namespace detail {

@@ -5,7 +5,7 @@ module;
 #include <expected>
 #include <functional>
 #include <utility>
-module megakernel.runtime;
+module megakernel.metrics;
 import megakernel.protocol;
 
 namespace megakernel::detail {

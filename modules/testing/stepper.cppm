@@ -12,12 +12,10 @@ module;
 #include <span>
 #include <string_view>
 #include <vector>
-export module megakernel.runtime:stepper;
+export module megakernel.testing:stepper;
 import megakernel.protocol;
-import :buffers;
-import :feed;
+import megakernel.runtime;
 import :fiber;
-import :kernel;
 
 export namespace megakernel {
 

@@ -8,7 +8,7 @@ module;
 #include <expected>
 #include <optional>
 #include <string_view>
-export module megakernel.runtime:metrics;
+export module megakernel.metrics:page;
 import megakernel.decoder;
 import megakernel.health;
 import megakernel.protocol;

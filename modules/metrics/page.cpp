@@ -11,7 +11,7 @@ module;
 #include <span>
 #include <string_view>
 #include <utility>
-module megakernel.runtime;
+module megakernel.metrics;
 import megakernel.decoder;
 import megakernel.health;
 import megakernel.protocol;
