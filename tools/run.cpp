@@ -1,6 +1,6 @@
 module;
 #include <fmt/format.h>
-#include <megakernel/forms.h>
+#include <megakernel/lane_order.h>
 
 #include <algorithm>
 #include <array>

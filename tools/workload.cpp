@@ -3,7 +3,7 @@ module;
 #include "run_handlers.h"
 
 #include <fmt/format.h>
-#include <megakernel/forms.h>
+#include <megakernel/lane_order.h>
 
 #include <algorithm>
 #include <array>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <dlfcn.h>
-#include <megakernel/gpu_component.h>
+#include <megakernel/gpu/gpu_component.h>
 #include <unistd.h>
 
 #include <string>

@@ -1,7 +1,7 @@
 // Telemetry of a ring where the ring is: occupancy, counts by tenant and by opcode, windows of a
 // few opcodes, and Count-Min sketches equal to the host's, counter by counter, so that a poll moves
 // kilobytes, not the ring: a digest, see ring_digest.h. The kernels run one after the other on one
-// stream; ring_scanner.h starts them.
+// stream; gpu/scanner.h starts them.
 //
 // Slots of a known status, an opcode and a tenant below 32 are counted together, one addition in
 // shared memory a slot; sketches are linear, and take those counts at the end. Other slots are
@@ -10,7 +10,7 @@
 #pragma once
 
 #include <megakernel/abi.h>
-#include <megakernel/device_lane.h>
+#include <megakernel/device/wave.h>
 #include <megakernel/ring_digest.h>
 
 #include <stddef.h>

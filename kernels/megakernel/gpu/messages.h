@@ -10,7 +10,7 @@
 // Addresses do not travel: a launch says how far from the memory's start its buffers are.
 #pragma once
 
-#include <megakernel/gpu_component.h>
+#include <megakernel/gpu/gpu_component.h>
 
 #include <stddef.h>
 #include <stdint.h>

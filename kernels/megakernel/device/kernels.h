@@ -8,12 +8,12 @@
 // microseconds later. No other wave ever waits for another.
 #pragma once
 
-#include <megakernel/forms.h>
-#include <megakernel/herald.h>
-#include <megakernel/hip_on_cuda.h>
-#include <megakernel/shared_memory_policy.h>
-#include <megakernel/slot_search.h>
-#include <megakernel/wave_forms.h>
+#include <megakernel/device/herald.h>
+#include <megakernel/device/hip_on_cuda.h>
+#include <megakernel/device/shared_memory_policy.h>
+#include <megakernel/device/slot_search.h>
+#include <megakernel/device/wave_order.h>
+#include <megakernel/lane_order.h>
 
 namespace megakernel::device {
 

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <megakernel/abi.h>
-#include <megakernel/device_atomics.h>
-#include <megakernel/device_lane.h>
-#include <megakernel/hip_on_cuda.h>
-#include <megakernel/memory.h>
+#include <megakernel/device/atomics.h>
+#include <megakernel/device/hip_on_cuda.h>
+#include <megakernel/device/wave.h>
+#include <megakernel/memory_order.h>
 
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
 #define MEGAKERNEL_ON_DEVICE 1

@@ -3,10 +3,10 @@
 // memory, and writes the counts there.
 #pragma once
 
-#include <megakernel/device_lane.h>
+#include <megakernel/device/hip_on_cuda.h>
+#include <megakernel/device/wave.h>
+#include <megakernel/device/wave_memory.h>
 #include <megakernel/handlers.h>
-#include <megakernel/hip_on_cuda.h>
-#include <megakernel/wave_memory.h>
 
 #include <stddef.h>
 

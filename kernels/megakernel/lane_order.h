@@ -3,7 +3,7 @@
 
 #include <megakernel/abi.h>
 #include <megakernel/interpreter.h>
-#include <megakernel/memory.h>
+#include <megakernel/memory_order.h>
 
 #include <stdint.h>
 

@@ -1,12 +1,12 @@
-// The device's atomic accesses. Each names its order and its scope (memory.h) and becomes one
+// The device's atomic accesses. Each names its order and its scope (memory_order.h) and becomes one
 // access of exactly these: a relaxed load is a load, never a read-modify-write.
 //
 // For words of 32 and of 64 bits. On pinned host memory only loads and stores are atomic with the
 // CPU: over PCIe a read-modify-write of the device is atomic among the lanes of that device alone.
 #pragma once
 
-#include <megakernel/hip_on_cuda.h>
-#include <megakernel/memory.h>
+#include <megakernel/device/hip_on_cuda.h>
+#include <megakernel/memory_order.h>
 
 #if !defined(__HIP__)
 #include <cuda/atomic>

@@ -4,11 +4,11 @@
 #pragma once
 
 #include <megakernel/abi.h>
-#include <megakernel/device_atomics.h>
-#include <megakernel/device_lane.h>
+#include <megakernel/device/atomics.h>
+#include <megakernel/device/wave.h>
 #include <megakernel/handlers.h>
 #include <megakernel/interpreter.h>
-#include <megakernel/memory.h>
+#include <megakernel/memory_order.h>
 
 namespace megakernel::device {
 

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include <megakernel/device_atomics.h>
+#include <megakernel/device/atomics.h>
 
 namespace megakernel::device {
 

@@ -3,8 +3,8 @@
 // announced in the mailbox once it is there whole, and is the lanes' from then on.
 #pragma once
 
-#include <megakernel/gpu_component.h>
-#include <megakernel/gpu_kernels.h>
+#include <megakernel/device/kernels.h>
+#include <megakernel/gpu/gpu_component.h>
 
 #include <stdint.h>
 

@@ -1,13 +1,13 @@
 // The component of gpu_component.h, for the one source that names a program's handlers:
 //
-//     #include <megakernel/gpu_component_main.h>
+//     #include <megakernel/gpu/gpu_component_main.h>
 //     MEGAKERNEL_GPU_COMPONENT(megakernel::device::handlers<sum_block, ...>)
 #pragma once
 
-#include <megakernel/gpu_component.h>
-#include <megakernel/gpu_kernels.h>
-#include <megakernel/ring_on_card.h>
-#include <megakernel/ring_scanner.h>
+#include <megakernel/device/kernels.h>
+#include <megakernel/gpu/gpu_component.h>
+#include <megakernel/gpu/ring_on_card.h>
+#include <megakernel/gpu/scanner.h>
 
 #include <algorithm>
 #include <atomic>

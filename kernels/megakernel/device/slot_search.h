@@ -2,9 +2,9 @@
 // a look is a trip over the bus, and over one in the device's, where bits say what has come.
 #pragma once
 
-#include <megakernel/device_lane.h>
-#include <megakernel/herald.h>
-#include <megakernel/wave_memory.h>
+#include <megakernel/device/herald.h>
+#include <megakernel/device/wave.h>
+#include <megakernel/device/wave_memory.h>
 
 namespace megakernel::device::detail {
 

@@ -1,9 +1,9 @@
 // The forms of SPEC 7 for waves: a lane a slot, fetched together, executed by the interpreter.
 #pragma once
 
-#include <megakernel/forms.h>
+#include <megakernel/device/wave_memory.h>
 #include <megakernel/interpreter.h>
-#include <megakernel/wave_memory.h>
+#include <megakernel/lane_order.h>
 
 namespace megakernel::device {
 

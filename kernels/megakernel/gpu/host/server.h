@@ -1,7 +1,7 @@
 // What the process that drives a GPU answers; the socket is main.cpp's.
 #pragma once
 
-#include <megakernel/gpu_messages.h>
+#include <megakernel/gpu/messages.h>
 
 #include <array>
 #include <cstddef>

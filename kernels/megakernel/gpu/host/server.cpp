@@ -1,7 +1,7 @@
 #include "server.h"
 
 #include <fcntl.h>
-#include <megakernel/gpu_loading.h>
+#include <megakernel/gpu/loading.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>

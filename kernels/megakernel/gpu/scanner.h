@@ -1,9 +1,9 @@
-// The host's side of telemetry_kernel.h: memory for a scan, taken once, and the kernels of a scan
+// The host's side of device/scan.h: memory for a scan, taken once, and the kernels of a scan
 // one after the other on a stream of their own. With a persistent kernel resident nothing may be
 // allocated or loaded, so all of that happens in `prepare`.
 #pragma once
 
-#include <megakernel/telemetry_kernel.h>
+#include <megakernel/device/scan.h>
 
 #include <algorithm>
 #include <cstddef>
