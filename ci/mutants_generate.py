@@ -23,7 +23,8 @@ FOLDERS = ["modules/protocol", "modules/decoder", "modules/health", "modules/ske
            "modules/scaling", "modules/metrics", "modules/testing"]
 # What only writes sentences: its own tests read them, and a mutant of a word proves little.
 WORDS = ["modules/health/diagnosis_words.cpp", "modules/scaling/explain.cpp"]
-HEADERS = ["kernels/megakernel/interpreter.h", "kernels/megakernel/packed_slot.h"]
+HEADERS = ["kernels/megakernel/interpreter.h", "kernels/megakernel/packed_slot.h",
+           "kernels/megakernel/sketch_hash.h"]
 INCLUDE = "#include <megakernel/mutants_switch.h>\n"
 
 COMPARISONS = {

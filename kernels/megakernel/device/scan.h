@@ -12,6 +12,7 @@
 #include <megakernel/abi.h>
 #include <megakernel/device/wave.h>
 #include <megakernel/ring_digest.h>
+#include <megakernel/sketch_hash.h>
 
 #include <stddef.h>
 
@@ -68,12 +69,7 @@ enum class ring_is { at_rest, in_use };
 namespace detail {
 
 MEGAKERNEL_HOST_DEVICE inline uint64_t sketch_bucket(word key, word row, word width) {
-  uint64_t x = key ^ row * 0x9E37'79B9'7F4A'7C15ull;
-  x += 0x9E37'79B9'7F4A'7C15ull;
-  x = (x ^ x >> 30) * 0xBF58'476D'1CE4'E5B9ull;
-  x = (x ^ x >> 27) * 0x94D0'49BB'1331'11EBull;
-  x ^= x >> 31;
-  return x % width;
+  return sketch_hash(key, row) % width;
 }
 
 __device__ inline void add_to_sketch(uint64_t* sketches, sketch_shape shape, ring_sketch which,
