@@ -19,10 +19,12 @@ from collections import Counter
 from clang.cindex import CursorKind as K, Index, TypeKind
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDERS = ["modules/protocol", "modules/decoder", "modules/sketch", "modules/scaling"]
+FOLDERS = ["modules/protocol", "modules/decoder", "modules/health", "modules/sketch",
+           "modules/scaling", "modules/metrics", "modules/testing"]
 # What only writes sentences: its own tests read them, and a mutant of a word proves little.
-WORDS = ["modules/decoder/diagnosis_words.cpp", "modules/scaling/explain.cpp"]
-HEADERS = ["kernels/megakernel/interpreter.h"]
+WORDS = ["modules/health/diagnosis_words.cpp", "modules/scaling/explain.cpp"]
+HEADERS = ["kernels/megakernel/interpreter.h", "kernels/megakernel/packed_slot.h",
+           "kernels/megakernel/sketch_hash.h"]
 INCLUDE = "#include <megakernel/mutants_switch.h>\n"
 
 COMPARISONS = {

@@ -19,7 +19,7 @@ function(megakernel_try_gpu_toolkit toolkit)
   if(NOT MEGAKERNEL_GPU_${toolkit}_WORKS)
     set(work ${CMAKE_BINARY_DIR}/gpu_probe)
     file(WRITE ${work}/probe.hip
-      "#include <megakernel/device_lane.h>\n"
+      "#include <megakernel/device/wave.h>\n"
       "__global__ void kernel(unsigned* word) {\n"
       "  using namespace megakernel::device;\n"
       "  fetch_add(word, load(word, acquire, in_system), release, in_device);\n"

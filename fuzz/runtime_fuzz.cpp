@@ -158,11 +158,11 @@ class host {
 
   void hold() {
     if (held_) {
-      feed_.let_go_of(*held_);
+      mk::detail::let_go_of(feed_, *held_);
       held_.reset();
       return;
     }
-    if (const auto got = feed_.hold(now()); !fuzz::refused(got)) {
+    if (const auto got = mk::detail::hold(feed_, now()); !fuzz::refused(got)) {
       fuzz::check(feed_.generation(*got) % 2 == 1, "a slot that is held is being written");
       held_ = *got;
     }

@@ -13,6 +13,7 @@
 #include "plain_kernel.h"
 
 #include "megakernel_import.h"
+#include "megakernel_testing_import.h"
 
 #include "interpret.h"
 #include "lane_accounts.h"

@@ -1,8 +1,8 @@
 // A component without a GPU: its lanes are threads that run the library's interpreter over whatever
 // memory they are given, so that what is between a runtime and its device can be tried anywhere.
 // A slot can ask for what a device may do to those who drive it.
-#include <megakernel/forms.h>
-#include <megakernel/gpu_component.h>
+#include <megakernel/gpu/gpu_component.h>
+#include <megakernel/lane_order.h>
 #include <sched.h>
 #include <unistd.h>
 

@@ -440,12 +440,13 @@ bool holding_waits() {
     ring.publish();
     const mk::error full{
         .code = ring_full, .buffer = mk::buffer::ring, .index = 1, .found = 1, .bound = 1};
-    require(refused(ring.feed.hold(mk::deadline::in(std::chrono::milliseconds(2))), full));
+    require(
+        refused(mk::detail::hold(ring.feed, mk::deadline::in(std::chrono::milliseconds(2))), full));
     std::jthread later([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
       ring.set(0, slot_status::done);
     });
-    require(value_of(ring.feed.hold(soon())) == 0);
+    require(value_of(mk::detail::hold(ring.feed, soon())) == 0);
   });
 }
 

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <megakernel/gpu_messages.h>
+#include <megakernel/gpu/messages.h>
 
 #include <algorithm>
 #include <array>

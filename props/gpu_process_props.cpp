@@ -35,7 +35,7 @@
 #include <utility>
 #include <vector>
 
-#include <megakernel/gpu_messages.h>
+#include <megakernel/gpu/messages.h>
 
 #include "fake_component.h"
 #include "support.h"

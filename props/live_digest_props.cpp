@@ -224,10 +224,10 @@ bool while_lanes_run() {
     producer.join();
     require(moves, "nothing is done");
     // A slot that is being written has no status yet.
-    const std::uint32_t held = value_of(kernel.feed().hold(soon()));
+    const std::uint32_t held = value_of(mk::detail::hold(kernel.feed(), soon()));
     value_of(kernel.digest(now));
     require(now.summary().occupancy().unknown == 1);
-    kernel.feed().let_go_of(held);
+    mk::detail::let_go_of(kernel.feed(), held);
     value_of(kernel.drain(soon()));
   });
 }

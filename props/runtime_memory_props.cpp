@@ -24,6 +24,7 @@
 #include "runtime_support.h"
 
 import megakernel;
+import megakernel.testing;
 
 #include "fake_gpu.h"
 #include "fake_targets.h"

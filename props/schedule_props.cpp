@@ -22,6 +22,7 @@
 #include "support.h"
 
 import megakernel;
+import megakernel.testing;
 
 namespace {
 

@@ -1,6 +1,6 @@
 // In which order a lane of the plain form finds work, with a producer between any two of its looks:
 // everything is found, soon, and what was published first does not wait for all that comes later.
-#include <megakernel/forms.h>
+#include <megakernel/lane_order.h>
 #include <rapidcheck.h>
 
 #include <algorithm>

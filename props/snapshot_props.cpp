@@ -361,20 +361,22 @@ bool held_slot() {
     auto buffers = value_of(mk::kernel_buffers::make({.slots = 64}));
     auto feed = value_of(mk::work_feed::over(buffers, mk::schedule::ring_order));
     mk::live_snapshot snapshot;
-    const std::uint32_t held = value_of(feed.hold());
+    const std::uint32_t held = value_of(mk::detail::hold(feed, mk::deadline::immediate()));
     require(feed.accepted() == 0);
     for (int i = 0; i < 63; ++i) require(value_of(feed.publish({})).first != held);
     require(code_of(feed.publish({})) == mk::error_code::ring_full);
-    require(code_of(feed.hold()) == mk::error_code::ring_full);
+    require(code_of(mk::detail::hold(feed, mk::deadline::immediate())) ==
+            mk::error_code::ring_full);
     value_of(snapshot.take(buffers, feed));
     require(snapshot.torn_pages().size() == 1 && snapshot.torn_pages()[0] == held / 32);
     require(mk::load_word(snapshot.ring().data() + std::size_t{held} * abi::slot_bytes, 0) ==
             mk::live_snapshot::torn_status);
     require(code_of(feed.close(mk::deadline::immediate())) == mk::error_code::deadline_passed);
-    require(code_of(feed.hold()) != mk::error_code{});
-    feed.let_go_of(held);
+    require(code_of(mk::detail::hold(feed, mk::deadline::immediate())) != mk::error_code{});
+    mk::detail::let_go_of(feed, held);
     require(feed.close(mk::deadline::immediate()).has_value());
-    require(code_of(feed.hold()) == mk::error_code::feed_closed);
+    require(code_of(mk::detail::hold(feed, mk::deadline::immediate())) ==
+            mk::error_code::feed_closed);
     value_of(snapshot.take(buffers, feed));
     require(snapshot.torn_pages().empty());
   });

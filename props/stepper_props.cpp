@@ -21,6 +21,7 @@
 #include "stepped_ring.h"
 
 import megakernel;
+import megakernel.testing;
 
 namespace {
 

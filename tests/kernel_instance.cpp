@@ -1,7 +1,7 @@
 // Instantiates every form of the interpreter over a memory of plain words, with a handler of the
 // user's, in the language of whichever compiler takes it: C++17, HIP or CUDA. It is compiled, not
 // run; the memory is no atomic one.
-#include <megakernel/forms.h>
+#include <megakernel/lane_order.h>
 
 #if defined(__HIP__)
 #define KERNEL __attribute__((global)) void

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <megakernel/abi.h>
-#include <megakernel/device_lane.h>
+#include <megakernel/device/wave.h>
 
 namespace bare {
 

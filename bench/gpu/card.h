@@ -2,7 +2,7 @@
 // and waits that end. An error ends the program with a sentence; nothing here can hang.
 #pragma once
 
-#include <megakernel/hip_on_cuda.h>
+#include <megakernel/device/hip_on_cuda.h>
 
 #include <atomic>
 #include <chrono>

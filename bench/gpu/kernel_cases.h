@@ -3,7 +3,7 @@
 // that was not run, and nothing is run twice.
 #pragma once
 
-#include <megakernel/gpu_kernels.h>
+#include <megakernel/device/kernels.h>
 
 #include <atomic>
 #include <memory>

@@ -6,7 +6,7 @@
 //
 // Exit status: 0 measured, 1 an error or a wait that did not end, 2 a wrong command line, 77 no
 // GPU.
-#include <megakernel/gpu_component_main.h>
+#include <megakernel/gpu/gpu_component_main.h>
 
 #include <atomic>
 #include <cstring>

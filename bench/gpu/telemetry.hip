@@ -3,7 +3,7 @@
 // at best in the same run.
 //
 // Exit status: 0 all equal, 1 something differs, 77 no GPU.
-#include <megakernel/telemetry_kernel.h>
+#include <megakernel/device/scan.h>
 
 #include <cstring>
 #include <vector>

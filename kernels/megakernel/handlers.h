@@ -15,7 +15,7 @@
 #pragma once
 
 #include <megakernel/abi.h>
-#include <megakernel/memory.h>
+#include <megakernel/memory_order.h>
 
 #include <stdint.h>
 

@@ -2,7 +2,7 @@
 // semantics: CPU workers, the stepper and the GPU kernels compile it over their own memory.
 // docs/protocol.md#one-interpreter
 //
-// `Memory` gives access to shared words, each with an order and a scope of memory.h:
+// `Memory` gives access to shared words, each with an order and a scope of memory_order.h:
 //     word load(const word*, order, scope)              void store(word*, word, order, scope)
 //     word add(word*, word, order, scope) -> before     void fence(order, scope)
 //     bool compare_exchange(word*, word& expected, word desired, order, scope)
@@ -16,7 +16,8 @@
 
 #include <megakernel/abi.h>
 #include <megakernel/handlers.h>
-#include <megakernel/memory.h>
+#include <megakernel/memory_order.h>
+#include <megakernel/packed_slot.h>
 
 #include <stdint.h>
 
@@ -437,39 +438,8 @@ class interpreter {
   // Packed slots: all inner operations are checked before the first is run.
   // docs/protocol.md#packed-layout docs/protocol.md#packed-execution
 
-  struct packed {
-    word words[abi::argument_words];
-    MEGAKERNEL_HOST_DEVICE explicit packed(const work& w) {
-      for (word i = 0; i < abi::argument_words; ++i) words[i] = w.argument[i];
-    }
-    MEGAKERNEL_HOST_DEVICE word byte(word at) const { return words[at / 4] >> (at % 4 * 8) & 0xFF; }
-    MEGAKERNEL_HOST_DEVICE word ops() const { return byte(0); }
-    MEGAKERNEL_HOST_DEVICE word used() const { return byte(1); }
-    MEGAKERNEL_HOST_DEVICE word table() const { return abi::packed_metadata_words(ops()); }
-    MEGAKERNEL_HOST_DEVICE opcode op(word i) const {
-      return opcode{byte(abi::packed_header_bytes + abi::packed_op_bytes * i)};
-    }
-    MEGAKERNEL_HOST_DEVICE word offset(word i) const {
-      return i < ops() ? byte(abi::packed_header_bytes + abi::packed_op_bytes * i + 1) : used();
-    }
-    MEGAKERNEL_HOST_DEVICE bool well_formed() const {
-      if (table() > abi::argument_words || table() + used() > abi::argument_words) return false;
-      for (word i = 0; i < ops(); ++i) {
-        if (offset(i) > offset(i + 1)) return false;
-      }
-      return true;
-    }
-    /// The arguments of operation `i`; those it was not given are zero.
-    MEGAKERNEL_HOST_DEVICE void arguments(word i, word (&a)[abi::argument_words]) const {
-      for (word k = 0; k < abi::argument_words; ++k) a[k] = 0;
-      const word first = table() + offset(i);
-      const word end = table() + offset(i + 1);
-      for (word k = first; k < end && k < abi::argument_words; ++k) a[k - first] = words[k];
-    }
-  };
-
   MEGAKERNEL_HOST_DEVICE fault_code check_packed(const work& w) const {
-    const packed all(w);
+    const detail::packed_slot all(w.argument);
     if (!all.well_formed()) return fault_code::malformed_packed_slot;
     for (word i = 0; i < all.ops(); ++i) {
       word a[abi::argument_words];
@@ -481,7 +451,7 @@ class interpreter {
   }
 
   MEGAKERNEL_HOST_DEVICE outcome apply_packed(const work& w, word index) {
-    const packed all(w);
+    const detail::packed_slot all(w.argument);
     for (word i = 0; i < all.ops(); ++i) {
       word a[abi::argument_words];
       all.arguments(i, a);

@@ -7,5 +7,3 @@ export import :view;                // validated bytes; a slot is decoded when a
 export import :window;              // tickets and how far their slots are
 export import :telemetry;           // occupancy and windows, with every slot or without
 export import :digest;              // the same out of what a device made of the ring
-export import :health;              // two looks, or many: dead, stalled, blocked, idle, progressing
-export import :diagnosis;           // what ails a ring: evidence, the slots concerned, what to try

@@ -1,5 +1,5 @@
 module;
-#include <megakernel/forms.h>
+#include <megakernel/lane_order.h>
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
 module;
-#include <megakernel/gpu_component.h>
+#include <megakernel/gpu/gpu_component.h>
 
 #include <array>
 #include <cstddef>

@@ -1,5 +1,5 @@
 module;
-#include <megakernel/forms.h>
+#include <megakernel/lane_order.h>
 
 #include <algorithm>
 #include <array>
@@ -364,23 +364,23 @@ std::size_t work_feed::reclaim_faults(std::span<fault_notice> out) noexcept {
   return count;
 }
 
-result<std::uint32_t> work_feed::hold(deadline until) noexcept {
-  const region& in = region_of(priority::normal);
+result<std::uint32_t> detail::hold(work_feed& feed, deadline until) noexcept {
+  const work_feed::region& in = feed.region_of(priority::normal);
   backoff wait;
   for (;;) {
     const bool last = until.passed();
-    const auto slot = take(in, 0, 1, in.size);
-    if (slot && !shared_->closed.load(std::memory_order_seq_cst)) return *slot;
+    const auto slot = feed.take(in, 0, 1, in.size);
+    if (slot && !feed.shared_->closed.load(std::memory_order_seq_cst)) return *slot;
     if (slot) {
-      let_go(*slot, 1);
+      feed.let_go(*slot, 1);
       return std::unexpected(error{.code = error_code::feed_closed, .buffer = buffer::ring});
     }
-    if (last) return std::unexpected(full(in, 1));
+    if (last) return std::unexpected(feed.full(in, 1));
     wait.pause();
   }
 }
 
-void work_feed::let_go_of(std::uint32_t slot) noexcept { let_go(slot, 1); }
+void detail::let_go_of(work_feed& feed, std::uint32_t slot) noexcept { feed.let_go(slot, 1); }
 
 result<void> work_feed::close(deadline until) noexcept {
   shared_->closed.store(true, std::memory_order_seq_cst);

@@ -75,6 +75,19 @@ struct fault_notice {
   std::array<word, 3> arguments{};
 };
 
+class work_feed;
+
+namespace detail {
+
+/// A producer that does not finish, for trying what watches a ring. Takes a free slot of the region
+/// of normal priority, as a producer does before it writes, and leaves it so: a look sees its page
+/// torn, `close` waits for it. Errors: `ring_full`, `feed_closed`. O(slots).
+[[nodiscard]] result<std::uint32_t> hold(work_feed& feed, deadline until) noexcept;
+/// Frees a slot that `hold` has taken.
+void let_go_of(work_feed& feed, std::uint32_t slot) noexcept;
+
+}  // namespace detail
+
 /// Work from any number of threads into one ring that a kernel is draining.
 ///
 /// Free slots are found in ring order; slots that stay occupied are stepped over. Every publishing
@@ -122,13 +135,6 @@ class work_feed {
   /// how many. DONE slots need no reclaiming. O(slots).
   [[nodiscard]] std::size_t reclaim_faults(std::span<fault_notice> out) noexcept;
 
-  /// Takes a free slot, of the region of normal priority, as a producer does before it writes, and
-  /// leaves it so: a look sees its page torn, `close` waits for it. For trying what watches a ring.
-  /// Errors: `ring_full`, `feed_closed`. O(slots).
-  [[nodiscard]] result<std::uint32_t> hold(deadline until = deadline::immediate()) noexcept;
-  /// Frees a slot that `hold` has taken.
-  void let_go_of(std::uint32_t slot) noexcept;
-
   /// From now on nothing is accepted; returns when no producer is between taking a slot and
   /// publishing it. Error: `deadline_passed`, when one still is.
   [[nodiscard]] result<void> close(deadline until) noexcept;
@@ -143,6 +149,8 @@ class work_feed {
   [[nodiscard]] std::uint64_t published(std::uint32_t slot) const noexcept;
 
  private:
+  friend result<std::uint32_t> detail::hold(work_feed& feed, deadline until) noexcept;
+  friend void detail::let_go_of(work_feed& feed, std::uint32_t slot) noexcept;
   struct alignas(64) region {
     std::uint32_t first = 0;
     std::uint32_t size = 0;

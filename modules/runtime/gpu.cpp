@@ -1,7 +1,7 @@
 module;
-#include <megakernel/forms.h>
-#include <megakernel/gpu_component.h>
-#include <megakernel/gpu_loading.h>
+#include <megakernel/gpu/gpu_component.h>
+#include <megakernel/gpu/loading.h>
+#include <megakernel/lane_order.h>
 #include <unistd.h>
 
 #include <algorithm>

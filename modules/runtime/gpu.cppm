@@ -1,6 +1,6 @@
 module;
-#include <megakernel/forms.h>
-#include <megakernel/gpu_component.h>
+#include <megakernel/gpu/gpu_component.h>
+#include <megakernel/lane_order.h>
 
 #include <atomic>
 #include <chrono>
@@ -24,7 +24,7 @@ import :feed;
 import :kernel;
 import :target;
 
-/// What library and component say to each other; see kernels/megakernel/gpu_component.h.
+/// What library and component say to each other; see kernels/megakernel/gpu/gpu_component.h.
 export namespace megakernel::gpu {
 using gpu::answer;
 using gpu::card;

@@ -1,6 +1,6 @@
 module;
 #include <fcntl.h>
-#include <megakernel/gpu_messages.h>
+#include <megakernel/gpu/messages.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -30,8 +30,8 @@ module;
 module megakernel.runtime;
 import megakernel.protocol;
 
-// A GPU that a process of its own drives (gpu_host/main.cpp): the interface of a component whose
-// calls are questions to that process. See kernels/megakernel/gpu_messages.h.
+// A GPU that a process of its own drives (kernels/megakernel/gpu/host/main.cpp): the interface of a
+// component whose calls are questions to that process. See kernels/megakernel/gpu/messages.h.
 namespace megakernel::detail {
 namespace {
 

@@ -14,8 +14,4 @@ export import :snapshot;  // a ring that is being worked on, read without tears
 export import :digest;    // the same reduced to figures, by the device where it can
 export import :pump;      // LOAD_MISS, answered from files
 export import :watchdog;  // health, look by look
-export import :ranking;   // few of very many tenants and opcodes
-export import :metrics;   // a kernel as a page that Prometheus reads
 export import :system;    // all of it, owned and shut down in order
-export import :fiber;     // an actor's code, stopped before each access
-export import :stepper;   // any interleaving, one access at a time

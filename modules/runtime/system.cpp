@@ -1,5 +1,5 @@
 module;
-#include <megakernel/forms.h>
+#include <megakernel/lane_order.h>
 
 #include <atomic>
 #include <chrono>
@@ -14,6 +14,7 @@ module;
 #include <utility>
 module megakernel.runtime;
 import megakernel.decoder;
+import megakernel.health;
 import megakernel.protocol;
 import megakernel.sketch;
 

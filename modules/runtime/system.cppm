@@ -4,8 +4,9 @@ module;
 #include <expected>
 #include <memory>
 export module megakernel.runtime:system;
-import megakernel.protocol;
 import megakernel.decoder;
+import megakernel.health;
+import megakernel.protocol;
 import megakernel.sketch;
 import :buffers;
 import :deadline;

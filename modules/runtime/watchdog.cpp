@@ -3,6 +3,7 @@ module;
 #include <expected>
 module megakernel.runtime;
 import megakernel.decoder;
+import megakernel.health;
 import megakernel.protocol;
 
 namespace megakernel {

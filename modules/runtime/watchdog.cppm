@@ -2,8 +2,9 @@ module;
 #include <chrono>
 #include <expected>
 export module megakernel.runtime:watchdog;
-import megakernel.protocol;
 import megakernel.decoder;
+import megakernel.health;
+import megakernel.protocol;
 import :buffers;
 import :deadline;
 import :feed;

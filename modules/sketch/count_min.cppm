@@ -123,7 +123,7 @@ class count_min_sketch {
   }
   /// The column of `key` in row `row` < depth(). O(1). docs/protocol.md#sketch-hash
   [[nodiscard]] inline std::uint64_t bucket(std::uint64_t row, std::uint32_t key) const noexcept {
-    return modulus_(splitmix64(key ^ row * sketch_seed));
+    return modulus_(sketch_hash(key, row));
   }
 
   /// Same shape, same counters.
@@ -146,9 +146,7 @@ class count_min_sketch {
   }
   template <class BucketOf, class Visit>
   inline void each_row(std::uint32_t key, BucketOf bucket_of, Visit visit) const noexcept {
-    const auto bucket = [&](std::uint64_t row) {
-      return bucket_of(splitmix64(key ^ row * sketch_seed));
-    };
+    const auto bucket = [&](std::uint64_t row) { return bucket_of(sketch_hash(key, row)); };
     const std::uint64_t depth = shape_.depth;
     const std::uint64_t width = shape_.width;
     std::uint64_t row = 0;

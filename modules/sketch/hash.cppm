@@ -1,4 +1,6 @@
 module;
+#include <megakernel/sketch_hash.h>
+
 #include <algorithm>
 #include <bit>
 #include <concepts>
@@ -10,16 +12,9 @@ export module megakernel.sketch:hash;
 /// docs/protocol.md#sketch-hash
 export namespace megakernel {
 
-/// Row r hashes `key XOR (r * sketch_seed mod 2^64)`.
-inline constexpr std::uint64_t sketch_seed = 0x9E37'79B9'7F4A'7C15;
-
-/// Sebastiano Vigna's splitmix64, one step from state `x`.
-[[nodiscard]] constexpr std::uint64_t splitmix64(std::uint64_t x) noexcept {
-  x += 0x9E37'79B9'7F4A'7C15;
-  x = (x ^ x >> 30) * 0xBF58'476D'1CE4'E5B9;
-  x = (x ^ x >> 27) * 0x94D0'49BB'1331'11EB;
-  return x ^ x >> 31;
-}
+using megakernel::sketch_hash;
+using megakernel::sketch_seed;
+using megakernel::splitmix64;
 
 namespace detail {
 

@@ -3,8 +3,7 @@
 #include <functional>
 #include <span>
 #include <string_view>
-import megakernel.runtime;
-import megakernel.protocol;
+import megakernel.testing;
 
 // Two lanes on one slot: run once, whatever the schedule.
 int main() {

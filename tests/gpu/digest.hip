@@ -6,7 +6,7 @@
 // other, and a scan beside a kernel that stays would wait for ever.
 //
 // Exit status: 0 all right, 1 something is not, 77 no GPU.
-#include <megakernel/gpu_component_main.h>
+#include <megakernel/gpu/gpu_component_main.h>
 
 #include "../../bench/gpu/card.h"
 #include "../../props/plain/plain_digest.h"

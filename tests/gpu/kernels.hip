@@ -8,8 +8,8 @@
 // `--small` is for sanitizers; `--lost` only crashes a kernel and looks what is said of it.
 //
 // Exit status: 0 all right, 1 something is not, 77 no GPU.
-#include <megakernel/gpu_component_main.h>
-#include <megakernel/shared_memory_policy.h>
+#include <megakernel/gpu/gpu_component_main.h>
+#include <megakernel/device/shared_memory_policy.h>
 
 #include "../../bench/gpu/card.h"
 

@@ -1,5 +1,5 @@
 // Kernels with a handler that can take the device along; see lost.cpp.
-#include <megakernel/gpu_component_main.h>
+#include <megakernel/gpu/gpu_component_main.h>
 
 #include "lost.h"
 

@@ -3,8 +3,8 @@
 // and with hostile arguments; every buffer is compared to the last byte.
 //
 // Exit status: 0 all equal, 1 something differs, 77 no GPU.
-#include <megakernel/forms.h>
-#include <megakernel/shared_memory_policy.h>
+#include <megakernel/lane_order.h>
+#include <megakernel/device/shared_memory_policy.h>
 
 #include "../../bench/gpu/card.h"
 

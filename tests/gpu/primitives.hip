@@ -3,7 +3,7 @@
 // before it, quads are whole, and the clock runs.
 //
 // Exit status: 0 all right, 1 something is not, 77 no GPU.
-#include <megakernel/device_lane.h>
+#include <megakernel/device/wave.h>
 
 #include "../../bench/gpu/card.h"
 

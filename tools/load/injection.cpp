@@ -143,7 +143,7 @@ std::expected<void, std::string> injector::lose_io() {
 }
 
 std::expected<void, std::string> injector::hold_a_slot() {
-  const auto taken = kernel_.feed().hold(deadline::in(room));
+  const auto taken = megakernel::detail::hold(kernel_.feed(), deadline::in(room));
   if (!taken) {
     return std::unexpected(fmt::format("The failure 'torn' could not be injected. {}",
                                        taken.error().message().text()));
@@ -209,7 +209,7 @@ void injector::lift() noexcept {
     store(control(abi::shutdown_word), 1);
     open_gate(kernel_.buffers());
   }
-  if (held_) kernel_.feed().let_go_of(*held_);
+  if (held_) megakernel::detail::let_go_of(kernel_.feed(), *held_);
   held_.reset();
 }
 

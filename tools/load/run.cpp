@@ -1,5 +1,5 @@
 #include <fmt/format.h>
-#include <megakernel/forms.h>
+#include <megakernel/lane_order.h>
 
 #include <algorithm>
 #include <array>

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #if defined(__CUDACC__) || defined(__HIP__)
-#include <megakernel/shared_memory_policy.h>
+#include <megakernel/device/shared_memory_policy.h>
 #else
 #define MEGAKERNEL_ON_DEVICE 0
 #endif

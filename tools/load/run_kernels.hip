@@ -1,5 +1,5 @@
 // The kernels of `megakernel run --target gpu`.
-#include <megakernel/gpu_component_main.h>
+#include <megakernel/gpu/gpu_component_main.h>
 
 #include "run_handlers.h"
 

@@ -1,0 +1,67 @@
+// What the process that drives a GPU answers; the socket is main.cpp's.
+#pragma once
+
+#include <megakernel/gpu/messages.h>
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace megakernel::gpu::host {
+
+/// Memory of the library's process, mapped here. Unmapped never: a kernel may be using it.
+struct mapped {
+  unsigned char* at = nullptr;
+  std::uint64_t bytes = 0;
+};
+
+/// Maps all of a file that its sender cannot make shorter: a kernel, or this process, that reads
+/// behind its end would be gone. Null where it is none such.
+[[nodiscard]] mapped map_shared(int descriptor) noexcept;
+
+/// Answers questions one by one:
+///
+///     fresh -> open -> opened -> start -> started
+///
+/// Anything that is not exactly a question that may be asked now ends the conversation.
+class server {
+ public:
+  /// The component's name in sentences, and the files that it may be; see `load_component`.
+  server(std::string name, std::vector<std::string> files)
+      : name_(std::move(name)), files_(std::move(files)) {}
+  /// With a component that is loaded already.
+  explicit server(const interface& calls) : calls_(&calls) {}
+
+  /// The answer to `question`, which brought `descriptor`, or less than 0: it is closed. Empty:
+  /// there is none, and no other question will have one.
+  [[nodiscard]] std::span<const unsigned char> answer_to(std::span<const unsigned char> question,
+                                                         int descriptor);
+
+ private:
+  enum class state { fresh, opened, started, over };
+
+  template <class Call, class Serve>
+  bool served(std::span<const unsigned char> question, state when, Serve serve);
+  answer open(messages::open::told& told);
+  answer carry(const messages::carry::asked& asked, messages::carry::told& told, reason& why);
+  answer scan(const messages::scan::asked& asked, int descriptor, messages::scan::told& told,
+              reason& why);
+  answer start(const messages::start::asked& asked, int descriptor, messages::start::told& told,
+               reason& why);
+  bool any(std::span<const unsigned char> question, int descriptor);
+
+  std::string name_;
+  std::vector<std::string> files_;
+  const interface* calls_ = nullptr;
+  kernel* kernel_ = nullptr;
+  word slots_ = 0;          ///< of the kernel's ring
+  std::uint32_t room_ = 0;  ///< for runs, as was told last
+  state state_ = state::fresh;
+  bool impossible_ = false;  ///< a question that no library asks
+  std::size_t size_ = 0;
+  alignas(8) std::array<unsigned char, messages::most_bytes> reply_{};
+};
+
+}  // namespace megakernel::gpu::host

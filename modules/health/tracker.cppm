@@ -1,0 +1,146 @@
+module;
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string_view>
+export module megakernel.health:tracker;
+import megakernel.decoder;
+import megakernel.protocol;
+
+export namespace megakernel {
+
+/// What changed between two snapshots of one launch. docs/protocol.md#health-delta
+struct health_delta {
+  word done_delta = 0;
+  std::uint32_t queue_depth = 0;
+  std::uint32_t fault_slots = 0;
+  std::uint32_t requeue_slots = 0;
+  std::uint32_t gpu_idle_ppm = 0;
+  bool suspected_stall = false;  ///< work queued, none done, no fault
+  friend constexpr bool operator==(const health_delta&, const health_delta&) = default;
+};
+
+/// Compares two snapshots. Error: `done_count_regressed`. O(1).
+[[nodiscard]] result<health_delta> health_since(const ring_summary& previous,
+                                                const ring_summary& current) noexcept;
+
+/// What a kernel looks like after several looks. docs/protocol.md#health-tracker
+enum class verdict : std::uint8_t {
+  watching,     ///< too early to say: the first look, or quiet for less than the patience
+  progressing,  ///< slots were drained since the last look
+  idle,         ///< nothing is owed
+  blocked,      ///< all that is owed belongs to tenants without a mask or without a token
+  stalled,      ///< work is owed, none is drained, and the kernel still passes (or does not report)
+  dead,         ///< the kernel reports a heartbeat, and it stands still
+  stopped,      ///< the same, but SHUTDOWN is set: it left as told
+};
+
+/// `"stalled"` and so on.
+[[nodiscard]] std::string_view name(verdict v) noexcept;
+
+/// A slot that is owed and has not changed for a while.
+struct stuck_slot {
+  slot_snapshot slot{};
+  std::chrono::nanoseconds since{};  ///< time stamp of the first look that saw it so
+  std::uint32_t looks = 0;           ///< how many looks in a row saw it so
+};
+
+/// How long a slot has been as it is.
+struct slot_age {
+  std::chrono::nanoseconds since{};  ///< time stamp of the first look that saw it so
+  std::uint32_t looks = 0;           ///< looks in a row that saw it so; 0: it is not owed
+};
+
+/// One look's findings. The span lives until the tracker's next look.
+struct health_report {
+  megakernel::verdict verdict = verdict::watching;
+  std::uint64_t done = 0;                 ///< done count, extended to 64 bits
+  std::uint64_t done_delta = 0;           ///< since the last look
+  std::chrono::nanoseconds quiet{};       ///< since a look last saw the done count move
+  std::uint32_t fault_slots = 0;          ///< reported beside the verdict: it hides no stall
+  std::uint32_t owed_slots = 0;           ///< active ones
+  std::uint32_t unauthorised_slots = 0;   ///< of those, waiting for a mask
+  std::uint32_t throttled_slots = 0;      ///< of those, waiting for a token
+  std::optional<word> heartbeat_delta{};  ///< when the kernel reports one
+  /// Owed slots seen unchanged in two looks or more, longest first, then by index.
+  std::span<const stuck_slot> oldest{};
+  std::uint32_t stuck_slots = 0;  ///< how many there are; `oldest` is the top of them
+};
+
+/// Follows one ring over many snapshots. docs/protocol.md#health-tracker
+///
+/// The wrapping done count is extended to 64 bits, from DONE_COUNT_HIGH where it is reported, also
+/// when its halves were read torn, else by taking a step of less than 2^31 as progress: look at
+/// least that often. A slot counts as
+/// unchanged when a 32-bit hash of its first seven words is; work that was drained and published
+/// again with equal words between two looks cannot be told from work that never moved.
+class health_tracker {
+ public:
+  /// `patience`: how long the done count must stand still before an alarm.
+  explicit health_tracker(std::chrono::nanoseconds patience = {}) noexcept : patience_(patience) {}
+
+  /// Takes a snapshot stamped with a monotonic clock of the caller's. Errors: `ring_resized`,
+  /// `clock_regressed`, `done_count_regressed`, `out_of_memory`; then nothing has changed.
+  /// O(slots); allocates 16 bytes a slot at the first look only.
+  [[nodiscard]] result<health_report> look(const ring_telemetry& telemetry,
+                                           std::chrono::nanoseconds at) noexcept;
+
+  /// After `done_count_regressed`: the next look takes up the count it finds, whatever it was
+  /// before, and is `watching`. What is known of the slots stays.
+  void take_up_count() noexcept { counted_ = false; }
+
+  /// Of slot `index` of the ring that the last look saw. O(1).
+  [[nodiscard]] slot_age age(std::uint32_t index) const noexcept {
+    const memory& known = slots_[index];
+    return {.since = std::chrono::nanoseconds(known.since), .looks = known.looks};
+  }
+
+ private:
+  struct memory {
+    std::uint32_t fingerprint;
+    std::uint32_t looks;  // zero: not owed at the last look
+    std::int64_t since;
+  };
+  static constexpr std::size_t most_named = 16;
+
+  [[nodiscard]] result<std::uint64_t> extend(const control_snapshot& control) const noexcept;
+  void remember(const ring_telemetry& telemetry, std::chrono::nanoseconds at) noexcept;
+  void name_oldest(const ring_telemetry& telemetry, health_report& report) noexcept;
+  void count_blocked(const ring_telemetry& telemetry, health_report& report) const noexcept;
+  [[nodiscard]] verdict judge(const control_snapshot& control,
+                              const health_report& report) const noexcept;
+
+  std::chrono::nanoseconds patience_;
+  aligned_array<memory> slots_;
+  aligned_array<stuck_slot> oldest_;
+  control_snapshot control_;
+  std::uint64_t done_ = 0;
+  std::chrono::nanoseconds last_look_{};
+  std::chrono::nanoseconds last_progress_{};
+  std::uint32_t looks_ = 0;
+  bool counted_ = false;  // whether `done_` is of the launch that is looked at
+};
+
+namespace detail {
+
+/// Whether a lane may claim a slot of this status.
+[[nodiscard]] constexpr bool waits_for_a_claim(slot_status status) noexcept {
+  return status == slot_status::published || status == slot_status::yield ||
+         status == slot_status::requeue;
+}
+
+/// From an earlier stamp to a later one; the longest duration there is where it is longer.
+[[nodiscard]] constexpr std::chrono::nanoseconds elapsed(std::chrono::nanoseconds from,
+                                                         std::chrono::nanoseconds to) noexcept {
+  const auto gone =
+      static_cast<std::uint64_t>(to.count()) - static_cast<std::uint64_t>(from.count());
+  constexpr std::uint64_t longest = INT64_MAX;
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(gone < longest ? gone : longest));
+}
+
+}  // namespace detail
+
+}  // namespace megakernel
