@@ -91,7 +91,7 @@ inline int verdict() {
   if (missed == 0 && open == 0) {
     fmt::print("\nEvery claim is met.\n");
   } else {
-    fmt::print("\n{} missed, {} open: the machine was too busy for these.\n", missed, open);
+    fmt::print("\n{} missed; {} open, for which the machine was too busy.\n", missed, open);
   }
   std::fflush(stdout);
   return missed != 0 ? 1 : open != 0 ? 77 : 0;
