@@ -2,7 +2,7 @@
 """Checks that what README.md and docs show of the command is what the command prints.
 
     samples.py COMMAND            says what differs and exits 1 when anything does
-    samples.py COMMAND --write    puts in the place of each sample what the command prints now
+    samples.py COMMAND --write    writes those samples anew; look at what becomes of them
 
 A sample is a fenced block that begins with `$ ` and runs `megakernel`. Its commands run in a copy of
 the repository's samples/, each block from the root; what they print, stderr last, is compared to the
@@ -86,9 +86,9 @@ def segments(shown):
     return parts
 
 
-def fits(shown, printed):
+def fits(shown, printed, elided=r"(?:[^\n]*\n)+?"):
     """Whether the lines are those printed, an elision standing for one or more of them."""
-    pattern = r"(?:[^\n]*\n)+?".join(
+    pattern = elided.join(
         "".join(re.escape(line) + "\n" for line in part) for part in segments(shown))
     return re.fullmatch(pattern, "".join(line + "\n" for line in printed)) is not None
 
@@ -115,7 +115,7 @@ def shape(lines):
         row = cells(line)
         if len(row) < 2 or not re.match(r"[A-Za-z]", row[0]) or re.match(r"\w [a-z_]+$", row[0]):
             continue
-        heading = not re.search(r"\d", line)
+        heading = not re.search(r"(?<!\w)\d", line)
         key = "  ".join(row) if heading else row[0]
         if not kept or kept[-1] != key:
             kept.append(key)
@@ -123,6 +123,9 @@ def shape(lines):
 
 
 def place(wanted, printed, start, key):
+    """Where the line stands, or else the first one of its kind."""
+    if wanted in printed[start:]:
+        return printed.index(wanted, start)
     for n in range(start, len(printed)):
         if key(printed[n]) == key(wanted):
             return n
@@ -136,6 +139,8 @@ def rewritten(shown, printed):
         return re.sub(r"[█▓▒·?w]+", "", row[0])
 
     parts = segments(shown)
+    if len(parts) == 1:
+        return printed
     out, at = [], 0
     for n, part in enumerate(parts):
         if n > 0:
@@ -172,7 +177,8 @@ def check(command, name, body, varies):
         for _, shown, printed in run_block(command, body):
             if varies:
                 shown, printed = shape(shown), shape(printed)
-            if not fits(shown, printed):
+            # Of lines left out a shape may have none.
+            if not fits(shown, printed, *([r"(?:[^\n]*\n)*?"] if varies else [])):
                 wrong.append(differences(name, shown, printed))
         if not wrong:
             return
@@ -210,13 +216,17 @@ def main():
             varies = block["before"].strip() == VARIES
             compared += 1
             try:
-                if options.write:
-                    new = new.replace(body, write(command, body))
-                else:
-                    check(command, name, body, varies)
+                check(command, name, body, varies)
+                continue
             except (Unusable, OSError, subprocess.TimeoutExpired) as why:
-                failed.append(name)
                 print(f"{name}: {why}")
+            if options.write:
+                try:
+                    new = new.replace(body, write(command, body))
+                    continue
+                except Unusable as why:
+                    print(f"{name}: {why}; write it by hand")
+            failed.append(name)
         if new != text:
             with open(page, "w", encoding="utf-8") as file:
                 file.write(new)
