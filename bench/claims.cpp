@@ -1,5 +1,6 @@
-// The figures this project claims, each a ratio of medians taken in one run, interleaved: round
-// after round every contender runs once to warm up and twice on the clock.
+// The figures this project claims of decoding. Each is a ratio of medians of one run, so that it
+// holds on any machine: contenders take turns, and each runs once to warm up and twice on the clock
+// a round.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "ceilings.h"
+#include "judge.h"
 #include "plain_decoder.h"
 #include "rings.h"
 import megakernel;
@@ -43,17 +45,8 @@ using clock = std::chrono::steady_clock;
 /// Volatile, so that no reading is left out.
 volatile std::uint64_t sink = 0;
 
-struct quantiles {
-  double low, median, high;
-};
-
-quantiles of(std::vector<double> samples) {
-  std::ranges::sort(samples);
-  const auto at = [&](double q) {
-    return samples[static_cast<std::size_t>(q * static_cast<double>(samples.size() - 1))];
-  };
-  return {at(0.1), at(0.5), at(0.9)};
-}
+using judge::of;
+using judge::quantiles;
 
 /// Contenders that take turns.
 class contest {
@@ -68,18 +61,20 @@ class contest {
     for (int round = 0; round < rounds; ++round) {
       for (contender& c : contenders_) {
         c.run();
+        double best = 1e18;
         for (int timed = 0; timed < 2; ++timed) {
           const auto start = clock::now();
           for (int i = 0; i < repeats; ++i) c.run();
           const std::chrono::duration<double, std::nano> took = clock::now() - start;
-          c.samples.push_back(took.count() / repeats / slots_);
+          best = std::min(best, took.count() / repeats / slots_);
         }
+        c.samples.push_back(best);
       }
     }
   }
-  [[nodiscard]] quantiles ns_per_slot(std::string_view name) const {
-    const auto found = std::ranges::find(contenders_, name, &contender::name);
-    return of(found->samples);
+  /// ns a slot, of each round.
+  [[nodiscard]] const std::vector<double>& ns_per_slot(std::string_view name) const {
+    return std::ranges::find(contenders_, name, &contender::name)->samples;
   }
   /// The fastest of those whose names begin so.
   [[nodiscard]] std::string fastest(std::string_view prefix) const {
@@ -107,15 +102,6 @@ class contest {
   std::uint32_t slots_;
   std::vector<contender> contenders_;
 };
-
-int missed = 0;
-
-void claim(std::string_view what, double figure, bool at_most, double bound) {
-  const bool met = at_most ? figure <= bound : figure >= bound;
-  if (!met) ++missed;
-  fmt::print("  {} {:<58}{:>7.2f}   {} {:.2f}\n", met ? "met   " : "MISSED", what, figure,
-             at_most ? "at most" : "at least", bound);
-}
 
 std::span<const std::byte> bytes(const byte_buffer& b) { return {b.data(), b.size()}; }
 
@@ -163,36 +149,48 @@ void decode_claims(std::uint32_t slots, int rounds) {
   all.add("full, same ring, no windows", [&] { decode(full, windowed); });
   all.add("plain decoder",
           [&] { plain::decode(unsigned_bytes(control), unsigned_bytes(mixed), {}, plainly); });
+  all.add("plain decoder, with windows", [&] {
+    plain::decode(unsigned_bytes(control), unsigned_bytes(windowed), rings::window_opcodes,
+                  plainly);
+  });
   all.hold(rounds);
 
   decode(summary, windowed, opcodes);
   fmt::print("\n{} slots, {} windows, medians (10 % to 90 %)\n", slots, summary.windows().size());
   all.print();
-  const auto ns = [&](std::string_view name) { return all.ns_per_slot(name).median; };
-  const double read = ns(all.fastest("read"));
-  const double write = ns(all.fastest("write"));
-  claim("summary: unpredictable statuses / one status", ns("summary") / ns("summary, one status"),
-        true, 1.15);
-  claim("full: unpredictable statuses / one status", ns("full") / ns("full, one status"), true,
-        1.15);
+  const auto ns = [&](std::string_view name) { return all.ns_per_slot(name); };
+  using judge::bound;
+  using judge::over;
+  const std::vector<double> read = ns(all.fastest("read"));
+  std::vector<double> read_and_write = ns(all.fastest("write"));
+  for (std::size_t i = 0; i < read.size(); ++i) read_and_write[i] += read[i];
+  for (const std::string name : {"summary", "full"}) {
+    judge::claim(name + ": unpredictable statuses / one status",
+                 over(ns(name), ns(name + ", one status")), bound::at_most, 1.15);
+    // The memory is the floor of decoding without windows: a faster processor raises this one.
+    judge::note(name + ": with windows / without",
+                over(ns(name + ", with windows"), ns(name + ", same ring, no windows")));
+  }
   if (slots == 1u << 20) {
-    claim("summary: share of the read ceiling", read / ns("summary"), false, 0.85);
-    claim("full: time / (read once + write once)", ns("full") / (read + write), true, 1.25);
-    claim("full: with windows / without",
-          ns("full, with windows") / ns("full, same ring, no windows"), true, 2.5);
-    claim("summary: with windows / without",
-          ns("summary, with windows") / ns("summary, same ring, no windows"), true, 2.5);
+    judge::claim("summary: share of the read ceiling", over(read, ns("summary")), bound::at_least,
+                 0.85);
+    judge::claim("full: time / (read once + write once)", over(ns("full"), read_and_write),
+                 bound::at_most, 1.25);
   }
   if (slots >= 1u << 16) {
-    claim("summary: times as fast as the plain decoder", ns("plain decoder") / ns("summary"), false,
-          3);
-    claim("full: times as fast as the plain decoder", ns("plain decoder") / ns("full"), false, 3);
+    for (const std::string name : {"summary", "full"}) {
+      judge::claim(name + ": times as fast as the plain decoder",
+                   over(ns("plain decoder"), ns(name)), bound::at_least, 3);
+      judge::claim(name + ", with windows: the same",
+                   over(ns("plain decoder, with windows"), ns(name + ", with windows")),
+                   bound::at_least, 4);
+    }
   }
 }
 
 }  // namespace
 
-/// `claims [ROUNDS [SLOTS...]]`; exit 1 when a claim is missed.
+/// `claims [ROUNDS [SLOTS...]]`; exit 1 when a claim is missed, 77 when none is and some are open.
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 15;
   std::vector<std::uint32_t> sizes{1u << 10, 1u << 16, 1u << 20, 1u << 22};
@@ -200,7 +198,5 @@ int main(int argc, char** argv) {
   for (int i = 2; i < argc; ++i)
     sizes.push_back(static_cast<std::uint32_t>(std::max(1, std::atoi(argv[i]))));
   for (const std::uint32_t slots : sizes) decode_claims(slots, rounds);
-  fmt::print("\n{}\n", missed == 0 ? "Every claim is met." : fmt::format("{} missed.", missed));
-  std::fflush(stdout);
-  return missed == 0 ? 0 : 1;
+  return judge::verdict();
 }
