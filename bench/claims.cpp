@@ -20,7 +20,7 @@
 
 #include "ceilings.h"
 #include "judge.h"
-#include "plain_decoder.h"
+#include "oracle_decoder.h"
 #include "rings.h"
 import megakernel;
 
@@ -118,7 +118,7 @@ void decode_claims(std::uint32_t slots, int rounds) {
 
   ring_summary summary;
   ring_telemetry full;
-  plain::decoded plainly;
+  oracle::decoded plainly;
   const auto decode = [&control](auto& into, const byte_buffer& ring,
                                  const window_opcodes& list = {}) {
     if (!into.decode(bytes(control), bytes(ring), list)) std::abort();
@@ -148,10 +148,10 @@ void decode_claims(std::uint32_t slots, int rounds) {
   all.add("full, with windows", [&] { decode(full, windowed, opcodes); });
   all.add("full, same ring, no windows", [&] { decode(full, windowed); });
   all.add("plain decoder",
-          [&] { plain::decode(unsigned_bytes(control), unsigned_bytes(mixed), {}, plainly); });
+          [&] { oracle::decode(unsigned_bytes(control), unsigned_bytes(mixed), {}, plainly); });
   all.add("plain decoder, with windows", [&] {
-    plain::decode(unsigned_bytes(control), unsigned_bytes(windowed), rings::window_opcodes,
-                  plainly);
+    oracle::decode(unsigned_bytes(control), unsigned_bytes(windowed), rings::window_opcodes,
+                   plainly);
   });
   all.hold(rounds);
 
@@ -168,8 +168,8 @@ void decode_claims(std::uint32_t slots, int rounds) {
     judge::claim(name + ": unpredictable statuses / one status",
                  over(ns(name), ns(name + ", one status")), bound::at_most, 1.15);
     // The memory is the floor of decoding without windows: a faster processor raises this one.
-    judge::note(name + ": with windows / without",
-                over(ns(name + ", with windows"), ns(name + ", same ring, no windows")));
+    judge::record(name + ": with windows / without",
+                  over(ns(name + ", with windows"), ns(name + ", same ring, no windows")));
   }
   if (slots == 1u << 20) {
     judge::claim("summary: share of the read ceiling", over(read, ns("summary")), bound::at_least,

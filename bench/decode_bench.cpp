@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "ceilings.h"
-#include "plain_decoder.h"
+#include "oracle_decoder.h"
 #include "rings.h"
 import megakernel;
 
@@ -82,14 +82,14 @@ void view(benchmark::State& state) {
   const auto& ring = ring_of(slots_of(state), rings::statuses::unpredictable, false);
   for (auto _ : state) {
     const auto slots = *ring_view::over(bytes(control()), bytes(ring));
-    std::uint64_t owed = 0;
-    for (const slot_snapshot& slot : slots) owed += is_active(slot.status) ? slot.tenant : 0;
-    benchmark::DoNotOptimize(owed);
+    std::uint64_t outstanding = 0;
+    for (const slot_snapshot& slot : slots) outstanding += is_active(slot.status) ? slot.tenant : 0;
+    benchmark::DoNotOptimize(outstanding);
   }
   per_slot(state, slots_of(state));
 }
 
-void plain_decoder(benchmark::State& state) {
+void oracle_decoder(benchmark::State& state) {
   const bool windows = state.range(1) != 0;
   const auto& ring = ring_of(slots_of(state), rings::statuses::unpredictable, windows);
   std::vector<word> list;
@@ -97,9 +97,9 @@ void plain_decoder(benchmark::State& state) {
   const auto unsigned_bytes = [](const byte_buffer& b) {
     return std::span(reinterpret_cast<const unsigned char*>(b.data()), b.size());
   };
-  plain::decoded out;
+  oracle::decoded out;
   for (auto _ : state) {
-    plain::decode(unsigned_bytes(control()), unsigned_bytes(ring), list, out);
+    oracle::decode(unsigned_bytes(control()), unsigned_bytes(ring), list, out);
     benchmark::ClobberMemory();
   }
   per_slot(state, slots_of(state));
@@ -151,7 +151,7 @@ BENCHMARK(sequential_copy)->Apply(without_windows);
 BENCHMARK(summary)->Apply(with_windows);
 BENCHMARK(full)->Apply(with_windows);
 BENCHMARK(view)->Apply(without_windows);
-BENCHMARK(plain_decoder)->Apply(with_windows);
+BENCHMARK(oracle_decoder)->Apply(with_windows);
 
 }  // namespace
 

@@ -43,7 +43,7 @@ inline int missed = 0;
 inline int open = 0;
 
 /// A figure that no claim is made of.
-inline void note(std::string_view what, const std::vector<double>& rounds) {
+inline void record(std::string_view what, const std::vector<double>& rounds) {
   const quantiles q = of(rounds);
   fmt::print("         {:<50}{:>7.2f} ({:.2f} to {:.2f})\n", what, q.median, q.low, q.high);
 }

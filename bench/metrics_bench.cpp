@@ -25,8 +25,8 @@ void must(mk::result<void> got) {
   if (!got) std::abort();
 }
 
-/// Every slot is owed or faulted, and its tenant and opcode are among `keys`, in no order: the
-/// numbers from 0 up, or, `hostile`, any of 32 bits.
+/// Every slot is outstanding or faulted, and its tenant and opcode are among `keys`, in no order:
+/// the numbers from 0 up, or, `hostile`, any of 32 bits.
 struct crowded_ring {
   std::vector<std::uint32_t> control = std::vector<std::uint32_t>(160);
   std::vector<std::uint32_t> ring;
@@ -65,8 +65,8 @@ void scrape(benchmark::State& state) {
     ++made.control[1];
     must(telemetry.decode(made.control_bytes(), made.ring_bytes()));
     const auto now = std::chrono::nanoseconds(++at);
-    const auto health = must(tracker.look(telemetry, now));
-    must(page.look({.ring = telemetry, .health = &health, .at = now}));
+    const auto health = must(tracker.observe(telemetry, now));
+    must(page.observe({.ring = telemetry, .health = &health, .at = now}));
     must(page.render(mk::metrics_format::openmetrics, text));
     benchmark::DoNotOptimize(text.data());
   }
@@ -76,7 +76,7 @@ void scrape(benchmark::State& state) {
 }
 
 /// What the page itself takes of that.
-void look_and_render(benchmark::State& state) {
+void observe_and_render(benchmark::State& state) {
   const crowded_ring made(static_cast<std::uint32_t>(state.range(0)),
                           static_cast<std::uint32_t>(state.range(1)), state.range(2) != 0);
   auto page = must(mk::metrics_page::make({}));
@@ -84,7 +84,7 @@ void look_and_render(benchmark::State& state) {
   must(telemetry.decode(made.control_bytes(), made.ring_bytes()));
   mk::aligned_array<char> text;
   for (auto _ : state) {
-    must(page.look({.ring = telemetry}));
+    must(page.observe({.ring = telemetry}));
     must(page.render(mk::metrics_format::openmetrics, text));
     benchmark::DoNotOptimize(text.data());
   }
@@ -95,7 +95,7 @@ void render(benchmark::State& state) {
   auto page = must(mk::metrics_page::make({}));
   mk::ring_telemetry telemetry;
   must(telemetry.decode(made.control_bytes(), made.ring_bytes()));
-  must(page.look({.ring = telemetry}));
+  must(page.observe({.ring = telemetry}));
   mk::aligned_array<char> text;
   for (auto _ : state) {
     must(page.render(mk::metrics_format::openmetrics, text));
@@ -112,7 +112,7 @@ BENCHMARK(scrape)
     ->Args({65'536, 10'000, 0})
     ->Args({65'536, 10'000, 1})
     ->Unit(benchmark::kMicrosecond);
-BENCHMARK(look_and_render)
+BENCHMARK(observe_and_render)
     ->ArgNames({"slots", "keys", "hostile"})
     ->Args({65'536, 16, 0})
     ->Args({65'536, 10'000, 0})

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-namespace plain {
+namespace oracle {
 
 class mutex_queue {
  public:
@@ -69,4 +69,4 @@ class mutex_queue {
   std::thread worker_;
 };
 
-}  // namespace plain
+}  // namespace oracle

@@ -54,24 +54,24 @@ T must(result<T> got) {
 
 deadline patiently() { return deadline::in(std::chrono::seconds(60)); }
 
-runtime running(std::uint32_t slots, bool spin = true) {
-  runtime made = must(runtime::make({.layout = {.slots = slots}}));
+kernel_session running(std::uint32_t slots, bool spin = true) {
+  kernel_session made = must(kernel_session::make({.layout = {.slots = slots}}));
   must(made.launch(must(cpu_workers::make({.workers = 1, .spin = spin})), patiently()));
   return made;
 }
 
 /// ns a slot of `count` NOPs through a ring that is drained meanwhile.
-double ours(runtime& kernel, std::uint64_t count) {
+double ours(kernel_session& kernel, std::uint64_t count) {
   const auto start = clock_type::now();
   const deadline until = patiently();
-  receipt last;
+  submission last;
   for (std::uint64_t i = 0; i < count; ++i)
-    last = must(kernel.feed().publish({.op = opcode::nop, .tenant = 1}, until));
-  must(kernel.feed().wait(last, until));
+    last = must(kernel.queue().publish({.op = opcode::nop, .tenant = 1}, until));
+  must(kernel.queue().wait(last, until));
   return nanoseconds(clock_type::now() - start).count() / static_cast<double>(count);
 }
 
-double theirs(plain::mutex_queue& queue, std::uint64_t count) {
+double theirs(oracle::mutex_queue& queue, std::uint64_t count) {
   const std::uint64_t before = queue.done();
   const auto start = clock_type::now();
   for (std::uint64_t i = 0; i < count; ++i) queue.push({.tenant = 1});
@@ -81,19 +81,19 @@ double theirs(plain::mutex_queue& queue, std::uint64_t count) {
 }
 
 /// ns from before the call that publishes one slot until its DONE is seen.
-std::vector<double> our_latencies(runtime& kernel, int count) {
+std::vector<double> our_latencies(kernel_session& kernel, int count) {
   std::vector<double> all;
   for (int i = 0; i < count; ++i) {
     const auto start = clock_type::now();
-    const receipt one = must(kernel.feed().publish({.op = opcode::nop, .tenant = 1}));
-    while (kernel.feed().state(one).progress == progress::pending) {
+    const submission one = must(kernel.queue().publish({.op = opcode::nop, .tenant = 1}));
+    while (kernel.queue().state(one).progress == progress::pending) {
     }
     all.push_back(nanoseconds(clock_type::now() - start).count());
   }
   return all;
 }
 
-std::vector<double> their_latencies(plain::mutex_queue& queue, int count) {
+std::vector<double> their_latencies(oracle::mutex_queue& queue, int count) {
   std::vector<double> all;
   for (int i = 0; i < count; ++i) {
     std::atomic<bool> done{false};
@@ -208,12 +208,12 @@ void throughput(std::size_t rounds) {
     for (const std::size_t i : order) {
       contender& c = all[i];
       if (c.slots == 0) {
-        plain::mutex_queue queue(1024);
+        oracle::mutex_queue queue(1024);
         (void)theirs(queue, 10'000);
         c.rounds.push_back(undisturbed(both_run, c.pieces, [&] { return theirs(queue, count); }));
         continue;
       }
-      runtime kernel = running(c.slots);
+      kernel_session kernel = running(c.slots);
       // Twice round the ring: its pages and lines are there.
       (void)ours(kernel, std::max<std::uint64_t>(2 * c.slots, 20'000));
       c.rounds.push_back(undisturbed(both_spin, c.pieces, [&] { return ours(kernel, count); }));
@@ -241,7 +241,7 @@ void latency(int rounds) {
   for (int round = 0; round < rounds; ++round) {
     std::vector<double> slots;
     {
-      runtime kernel = running(1024);
+      kernel_session kernel = running(1024);
       slots = our_latencies(kernel, 20'000);
     }
     // Not beside our spinning worker: two cores are for one pair.
@@ -249,7 +249,7 @@ void latency(int rounds) {
     ratios.push_back(quantile(slots, 0.5) / quantile(words, 0.5));
     std::ranges::copy(slots, std::back_inserter(our_all));
     std::ranges::copy(words, std::back_inserter(bare));
-    plain::mutex_queue queue(1024);
+    oracle::mutex_queue queue(1024);
     std::ranges::copy(their_latencies(queue, 2'000), std::back_inserter(their_all));
   }
   fmt::print("\nOne slot, published to seen DONE: ns\n");
@@ -265,7 +265,7 @@ void latency(int rounds) {
 void snapshots(int rounds) {
   constexpr std::uint32_t slots = 1u << 16;
   constexpr std::uint64_t count = 1'000'000;
-  runtime kernel = running(slots);
+  kernel_session kernel = running(slots);
   live_snapshot copy;
   std::vector<double> idle;
   std::vector<double> without;
@@ -278,12 +278,12 @@ void snapshots(int rounds) {
     // A snapshot for every tenth of the work: the producer takes them itself.
     const auto busy = clock_type::now();
     const deadline until = patiently();
-    receipt last;
+    submission last;
     for (std::uint64_t i = 0; i < count; ++i) {
-      last = must(kernel.feed().publish({.op = opcode::nop, .tenant = 1}, until));
+      last = must(kernel.queue().publish({.op = opcode::nop, .tenant = 1}, until));
       if (i % (count / 10) == 0) must(kernel.snapshot(copy));
     }
-    must(kernel.feed().wait(last, until));
+    must(kernel.queue().wait(last, until));
     with.push_back(nanoseconds(clock_type::now() - busy).count() / static_cast<double>(count));
   }
   fmt::print("\nSnapshots of a ring of {} slots\n", slots);

@@ -15,7 +15,7 @@ using namespace megakernel;
 
 namespace {
 
-class dice {
+class prng {
  public:
   std::uint64_t next() {
     std::uint64_t z = state_ += 0x9E37'79B9'7F4A'7C15u;
@@ -38,7 +38,7 @@ struct question {
 /// previous topology or none. Of 64 that come round again a processor learns the branches, as it
 /// does of a controller's, whose requests change little; of 8192 it learns none.
 std::vector<question> questions(std::size_t count) {
-  dice d;
+  prng d;
   std::vector<question> all(count);
   for (question& q : all) {
     launch_request& r = q.request;

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "fuzz.h"
-#include "plain_adaptive.h"
+#include "oracle_adaptive.h"
 
 #include "megakernel_import.h"
 
@@ -27,22 +27,22 @@ double double_from(fuzz::input& in) {
   return (code - 128.0) / 64;
 }
 
-plain::doubles doubles_from(fuzz::input& in, std::size_t count) {
-  plain::doubles all(count);
+oracle::doubles doubles_from(fuzz::input& in, std::size_t count) {
+  oracle::doubles all(count);
   for (double& d : all) d = double_from(in);
   return all;
 }
 
-bool same(std::span<const double> got, const plain::doubles& wanted) {
-  return std::ranges::equal(got, wanted, plain::same_number);
+bool same(std::span<const double> got, const oracle::doubles& wanted) {
+  return std::ranges::equal(got, wanted, oracle::same_number);
 }
 
 void check_diffusion(fuzz::input& in) {
-  plain::doubles values = doubles_from(in, in.below(9));
+  oracle::doubles values = doubles_from(in, in.below(9));
   const auto restriction = doubles_from(in, in.below(4) == 3 ? in.below(9) : values.size());
   const double damping = double_from(in);
   const std::uint32_t iterations = in.byte();
-  const auto wanted = plain::diffused(values, restriction, damping, iterations);
+  const auto wanted = oracle::diffused(values, restriction, damping, iterations);
   fuzz::check(mk::diffuse(values, restriction, damping, iterations) ==
                   (values.size() == restriction.size()),
               "lists of one length diffuse");
@@ -54,7 +54,7 @@ void check_choice(fuzz::input& in) {
   const auto costs = doubles_from(in, in.below(9));
   const std::uint32_t fallback = in.number();
   fuzz::check(mk::autotune_choice(candidates, costs, fallback) ==
-                  plain::cheapest(candidates, costs, fallback),
+                  oracle::cheapest(candidates, costs, fallback),
               "the first cheapest candidate is chosen");
 }
 
@@ -67,8 +67,8 @@ void check_gradient(fuzz::input& in) {
   const auto matrix = doubles_from(in, side * side - (less == 1 && side != 0));
   const auto slope = doubles_from(in, side + (less == 2) - (less == 3 && side != 0));
   const double rate = double_from(in);
-  plain::doubles room(side + (less == 4) - (less == 5 && side != 0), 7.0);
-  const auto wanted = plain::gradient_step(matrix, slope, n, rate, room.size());
+  oracle::doubles room(side + (less == 4) - (less == 5 && side != 0), 7.0);
+  const auto wanted = oracle::gradient_step(matrix, slope, n, rate, room.size());
   const auto step = mk::natural_gradient_step(matrix, slope, n, rate, room);
   fuzz::check(same(step, wanted), "a gradient step sums from left to right");
   fuzz::check(step.empty() || step.data() == room.data(), "it stands where there is room for it");
@@ -88,9 +88,9 @@ void check_names(std::uint32_t value) {
   };
   const auto byte = static_cast<std::uint8_t>(value);
   const auto topology = static_cast<mk::launch_topology>(byte);
-  fuzz::check(mk::name(topology) == named(topologies) &&
-                  mk::name(static_cast<mk::queue_pressure>(byte)) == named(pressures) &&
-                  mk::name(static_cast<mk::execution_mode>(byte)) == named(modes),
+  fuzz::check(mk::to_string(topology) == named(topologies) &&
+                  mk::to_string(static_cast<mk::queue_pressure>(byte)) == named(pressures) &&
+                  mk::to_string(static_cast<mk::execution_mode>(byte)) == named(modes),
               "what has a name has its own");
   const auto found = mk::topology_named(named(topologies));
   fuzz::check(found == (value < topologies.size() ? std::optional(topology) : std::nullopt),

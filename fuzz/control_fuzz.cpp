@@ -4,7 +4,7 @@
 #include <new>
 
 #include "fuzz.h"
-#include "plain_decoder.h"
+#include "oracle_decoder.h"
 #include "refusal.h"
 
 #include "megakernel_import.h"
@@ -32,7 +32,7 @@ fuzz::refusal missing(std::size_t size, std::uint64_t first, std::uint64_t count
 void check_snapshot(const fuzz::block& control) {
   const auto decoded = mk::decode_control(control.view());
   if (fuzz::refused_as(decoded, wrong_with(control.plain().size()))) return;
-  const plain::control plainly = plain::decode(control.plain(), {}, {}).control;
+  const oracle::control plainly = oracle::decode(control.plain(), {}, {}).control;
   const auto word = [&](std::size_t i) { return fuzz::word_at(control.plain(), i); };
 
   fuzz::check(decoded->shutdown() == plainly.shutdown, "SHUTDOWN is read as it stands");
@@ -87,11 +87,12 @@ void check_readers(const fuzz::block& control) {
   if (const auto got = mk::read_epoch(from); !fuzz::refused_as(got, missing(size, 128, 1)))
     fuzz::check(*got == word(128), "EPOCH is word 128");
 
-  const auto salvaged = mk::salvage_metrics(from);
+  const auto recovered = mk::recover_metrics(from);
   for (std::size_t i = 0; i < 32; ++i)
-    fuzz::check(salvaged[i] == (96 + i < size / 4 ? word(96 + i) : 0), "what is whole is salvaged");
+    fuzz::check(recovered[i] == (96 + i < size / 4 ? word(96 + i) : 0),
+                "what is whole is recovered");
   if (const auto got = mk::read_metrics(from); !fuzz::refused_as(got, missing(size, 96, 32)))
-    fuzz::check(std::ranges::equal(*got, salvaged), "whole metrics are salvaged whole");
+    fuzz::check(std::ranges::equal(*got, recovered), "whole metrics are recovered whole");
 
   const std::uint32_t named = size >= 4 ? word(0) : 0;
   const auto last = static_cast<std::uint32_t>(size / 4 - 160);  // wraps where there is none
@@ -101,7 +102,7 @@ void check_readers(const fuzz::block& control) {
     const fuzz::refusal too_far{"observable_index_overflow", 0, index, 0xFFFF'FF5Fu};
     if (!fuzz::refused_as(got, index > 0xFFFF'FF5Fu ? too_far : missing(size, at, 1)))
       fuzz::check(*got == word(at), "observable words start at word 160");
-    fuzz::check(mk::salvage_observable(from, index) == (at < size / 4 ? word(at) : 0),
+    fuzz::check(mk::recover_observable(from, index) == (at < size / 4 ? word(at) : 0),
                 "an observable word that is not there is zero");
   }
 }

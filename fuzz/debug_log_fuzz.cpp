@@ -41,12 +41,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!fuzz::refused_as(strict, wrong_with(log.plain())))
     check_records(*strict, log.plain(), fuzz::word_at(log.plain(), 0) / 4);
 
-  const auto salvaged = mk::salvage_debug_log(log.view());
+  const auto recovered = mk::recover_debug_log(log.view());
   const std::uint64_t cursor = size < 4 ? 0 : fuzz::word_at(log.plain(), 0);
   const std::uint64_t fitting = size < 4 ? 0 : (size / 4 - 1) / 4;
   const std::uint64_t whole = std::min(cursor / 4, fitting);
-  check_records(salvaged.records, log.plain(), whole);
-  fuzz::check(salvaged.dropped == (cursor + 3) / 4 - whole, "what was begun is read or dropped");
+  check_records(recovered.records, log.plain(), whole);
+  fuzz::check(recovered.dropped == (cursor + 3) / 4 - whole, "what was begun is read or dropped");
   return 0;
 }
 

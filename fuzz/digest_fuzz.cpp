@@ -4,8 +4,8 @@
 // refused by a plain checker, too, and leaves nothing behind.
 #include "failing_heap.h"
 #include "fuzz.h"
-#include "plain_decoder.h"
-#include "plain_digest.h"
+#include "oracle_decoder.h"
+#include "oracle_digest.h"
 #include "refusal.h"
 
 #include "megakernel_import.h"
@@ -22,7 +22,7 @@ fuzz::block some_control() {
 }
 
 bool is_empty(const mk::ring_digest& digest) {
-  return digest.summary() == mk::ring_summary() && digest.census() == mk::slot_census() &&
+  return digest.summary() == mk::ring_summary() && digest.counts() == mk::slot_counts() &&
          digest.request() == mk::digest_request{} && digest.unlisted_window_slots() == 0 &&
          digest.counters(mk::ring_sketch::ring_opcode).empty();
 }
@@ -34,11 +34,11 @@ void check_figures(const mk::ring_digest& got, const fuzz::words& digest) {
   fuzz::check(std::equal(by_status.begin(), by_status.end(), digest.begin() + 32) &&
                   o.active() == digest[8] && o.total_slots() == digest[2],
               "occupancy is that of the words");
-  const mk::slot_census& census = got.census();
+  const mk::slot_counts& counts = got.counts();
   const std::span all(digest);
-  fuzz::check(std::ranges::equal(census.opcodes.of, all.subspan(48, 32)) &&
-                  std::ranges::equal(census.tenants.of, all.subspan(80, 32)) &&
-                  census.opcodes.others == digest[9] && census.tenants.others == digest[10],
+  fuzz::check(std::ranges::equal(counts.opcodes.of, all.subspan(48, 32)) &&
+                  std::ranges::equal(counts.tenants.of, all.subspan(80, 32)) &&
+                  counts.opcodes.others == digest[9] && counts.tenants.others == digest[10],
               "opcodes and tenants are those of the words");
   fuzz::check(got.unlisted_window_slots() == digest[6], "slots without a window are counted");
   std::size_t at = 112;
@@ -85,7 +85,7 @@ void check_equality() {
 
 /// What the ring itself says.
 void check_ring(const mk::ring_digest& got, const fuzz::block& ring,
-                const plain::digest_wish& wish) {
+                const oracle::digest_wish& wish) {
   std::vector<mk::opcode> named;
   for (const std::uint32_t op : wish.opcodes) named.push_back(mk::opcode{op});
   const auto windows = mk::window_opcodes::of(named);
@@ -97,7 +97,7 @@ void check_ring(const mk::ring_digest& got, const fuzz::block& ring,
               "a digest says what the ring says");
   if (got.unlisted_window_slots() == 0)
     fuzz::check(got.summary() == telemetry.summary(), "and of the windows, too");
-  fuzz::check(got.census() == mk::census_of(*mk::ring_view::over(control.view(), ring.view())),
+  fuzz::check(got.counts() == mk::counts_of(*mk::ring_view::over(control.view(), ring.view())),
               "and of opcodes and tenants");
   auto by_digest = mk::telemetry_sketch::of_shape(2, 2);
   if (fuzz::refused_as(by_digest->assign(got), wish.depth == 0 ? "sketch_dim_zero" : "")) return;
@@ -115,7 +115,7 @@ bool decode(mk::ring_digest& into, const fuzz::words& digest, std::size_t size,
   for (std::size_t i = 0; i < size && i / 4 < digest.size(); ++i)
     bytes[i] = static_cast<std::uint8_t>(digest[i / 4] >> 8 * (i % 4));
   const auto got = into.decode(some_control().view(), bytes.view());
-  const plain::digest_refusal wrong = plain::judge_digest(digest, size);
+  const oracle::digest_refusal wrong = oracle::judge_digest(digest, size);
   if (!fuzz::refused_as(got, fuzz::refusal{wrong.code, wrong.index, wrong.found, wrong.bound})) {
     check_figures(into, digest);
     return true;
@@ -164,7 +164,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
 
-  plain::digest_wish wish{.depth = in.below(4), .width = in.below(5)};
+  oracle::digest_wish wish{.depth = in.below(4), .width = in.below(5)};
   if (wish.depth == 0 || wish.width == 0) wish.depth = wish.width = 0;
   wish.opcodes = in.numbers(20);
   std::ranges::sort(wish.opcodes);
@@ -185,15 +185,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ring.insert(ring.end(), slot.begin(), slot.end());
   }
 
-  fuzz::words digest = plain::make_digest(ring.data(), ring.size() / 16, wish);
+  fuzz::words digest = oracle::make_digest(ring.data(), ring.size() / 16, wish);
   for (const change& c : changes) {
     std::uint32_t& word = digest[c.at % digest.size()];
     word = c.how == 0 ? c.value : c.how == 1 ? word + c.value : word - c.value;
   }
   // Storage that another digest was in shows nothing of it.
   if (what_else % 8 == 2) {
-    const fuzz::words other = plain::make_digest(ring.data(), ring.size() / 32,
-                                                 {.depth = 2, .width = 3, .opcodes = wish.opcodes});
+    const fuzz::words other = oracle::make_digest(
+        ring.data(), ring.size() / 32, {.depth = 2, .width = 3, .opcodes = wish.opcodes});
     decode(decoded, other, other.size() * 4, 0);
   }
   static fuzz::seldom sweeps;  // each is hundreds of digests

@@ -7,7 +7,7 @@
 
 #include "failing_heap.h"
 #include "fuzz.h"
-#include "plain_decoder.h"
+#include "oracle_decoder.h"
 #include "refusal.h"
 #include "ring_model.h"
 

@@ -100,7 +100,8 @@ void check_error(const mk::error& e) {
   fuzz::check(said.contains(e.subject()), "a subject is named");
   const auto code = static_cast<std::size_t>(e.code);
   const bool known = code >= 1 && code <= mk::error_codes;
-  fuzz::check((name(e.code) != "unknown_error") == known, "what is a code has a name of its own");
+  fuzz::check((to_string(e.code) != "unknown_error") == known,
+              "what is a code has a name of its own");
   const bool numbered = e.code == mk::error_code::ring_full ||
                         e.code == mk::error_code::limit_zero ||
                         e.code == mk::error_code::policy_out_of_range;
@@ -112,11 +113,12 @@ void check_error(const mk::error& e) {
 /// Names are of lower-case letters, one a value; what is no value has none.
 template <class Enumeration>
 void check_names(std::uint8_t value, std::size_t count) {
-  const std::string_view named = name(static_cast<Enumeration>(value));
+  const std::string_view named = to_string(static_cast<Enumeration>(value));
   fuzz::check(named.empty() == (value >= count), "every value has a name, and nothing else");
   for (std::size_t other = 0; other < count; ++other)
-    fuzz::check(other == value || named.empty() || name(static_cast<Enumeration>(other)) != named,
-                "no name is given twice");
+    fuzz::check(
+        other == value || named.empty() || to_string(static_cast<Enumeration>(other)) != named,
+        "no name is given twice");
 }
 
 }  // namespace
@@ -132,17 +134,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                .found = figure_from(in),
                .bound = figure_from(in)});
   check_names<mk::verdict>(value, 7);
-  check_names<mk::ailment>(value, mk::ailments);
-  check_names<mk::remedy>(value, 13);
-  check_names<mk::measure>(value, 21);
+  check_names<mk::finding_kind>(value, mk::finding_kinds);
+  check_names<mk::suggested_action>(value, 13);
+  check_names<mk::evidence_metric>(value, 21);
   check_names<mk::launch_topology>(value, 6);
   check_names<mk::queue_pressure>(value, 4);
   check_names<mk::execution_mode>(value, 2);
-  fuzz::check(name(static_cast<mk::buffer>(value)).empty() == (value == 0 || value > 6),
+  fuzz::check(to_string(static_cast<mk::buffer>(value)).empty() == (value == 0 || value > 6),
               "every buffer has a name, and nothing else");
-  fuzz::check(title(static_cast<mk::ailment>(value)).empty() == (value >= mk::ailments),
+  fuzz::check(title(static_cast<mk::finding_kind>(value)).empty() == (value >= mk::finding_kinds),
               "every ailment has a title");
-  fuzz::check(advice(static_cast<mk::remedy>(value)).empty() == (value == 0 || value >= 13),
-              "every remedy but none is advised");
+  fuzz::check(
+      advice(static_cast<mk::suggested_action>(value)).empty() == (value == 0 || value >= 13),
+      "every remedy but none is advised");
   return 0;
 }

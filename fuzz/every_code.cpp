@@ -19,7 +19,7 @@ int main(int count, char** arguments) {
   std::size_t missing = 0;
   for (std::size_t code = 1; code <= megakernel::error_codes; ++code) {
     if (reached.contains(code)) continue;
-    const auto name = megakernel::name(static_cast<megakernel::error_code>(code));
+    const auto name = megakernel::to_string(static_cast<megakernel::error_code>(code));
     std::fprintf(stderr, "No input of any corpus leads to %.*s (code %zu).\n",
                  static_cast<int>(name.size()), name.data(), code);
     ++missing;

@@ -177,7 +177,7 @@ bool refused(const Expected& got) {
             text.contains(got.error().subject()),
         "a refusal has a whole sentence");
   const auto where = got.error().buffer;
-  check(name(where).empty() == (where == std::remove_const_t<decltype(where)>{}),
+  check(to_string(where).empty() == (where == std::remove_const_t<decltype(where)>{}),
         "a buffer has a name");
   return true;
 }
@@ -189,7 +189,7 @@ bool refused_as(const Expected& got, std::string_view code,
                 std::source_location where = std::source_location::current()) {
   check(refused(got) == !code.empty(), "what is wrong is refused, and nothing else", where);
   if (!code.empty())
-    check(name(got.error().code) == code, "the refusal is the first one of its list", where);
+    check(to_string(got.error().code) == code, "the refusal is the first one of its list", where);
   return !code.empty();
 }
 

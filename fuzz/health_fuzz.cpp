@@ -1,4 +1,4 @@
-// A ring over many looks: an input says what changes between looks and when they
+// A ring over many samples: an input says what changes between samples and when they
 // are taken. The tracker's report is the model's; what is diagnosed is of the ring that was looked
 // at, and said in sentences. docs/protocol.md#health-delta docs/protocol.md#health-tracker
 #include <chrono>
@@ -31,12 +31,13 @@ void check_texts(const mk::finding& f, nanoseconds at) {
   const auto concerned = mk::concerned(f, at);
   fuzz::check(concerned.text().empty() == f.slots.empty() || concerned.text().ends_with('.'),
               "whom it concerns is a sentence, or nothing");
-  fuzz::check(!name(f.what).empty() && !title(f.what).empty() && !name(f.what_to_try).empty(),
-              "a finding and its remedy have names");
-  fuzz::check(advice(f.what_to_try).empty() == (f.what_to_try == mk::remedy::nothing),
+  fuzz::check(
+      !to_string(f.what).empty() && !title(f.what).empty() && !to_string(f.what_to_try).empty(),
+      "a finding and its remedy have names");
+  fuzz::check(advice(f.what_to_try).empty() == (f.what_to_try == mk::suggested_action::nothing),
               "a remedy is advised");
-  for (const mk::figure& figure : f.evidence)
-    fuzz::check(!name(figure.what).empty() && f[figure.what] == figure.found,
+  for (const mk::evidence_item& figure : f.evidence)
+    fuzz::check(!to_string(figure.what).empty() && f[figure.what] == figure.found,
                 "evidence is found by its name");
 }
 
@@ -47,13 +48,13 @@ void check_slots(const mk::finding& f, const mk::ring_telemetry& telemetry) {
   std::uint64_t of_tenants = 0;
   for (const mk::concerned_key& key : f.tenants) of_tenants += key.slots;
   fuzz::check(of_tenants <= f.slots_in_all, "a slot has one tenant");
-  if (f.easing) return;  // of a look before
+  if (f.clearing) return;  // of a sample before
   for (const mk::concerned_slot& s : f.slots) {
     fuzz::check(
         s.slot.index < telemetry.slots().size() && s.slot == telemetry.slots()[s.slot.index],
         "a slot that is named is as it was seen");
   }
-  const bool faulted = f.what == mk::ailment::faulted;
+  const bool faulted = f.what == mk::finding_kind::faulted;
   fuzz::check(!faulted || f.slots_in_all == telemetry.occupancy().fault,
               "all slots in FAULT are counted");
 }
@@ -67,14 +68,14 @@ void check_diagnosis(const mk::diagnosis& d, const mk::ring_telemetry& telemetry
     check_texts(f, at);
     check_slots(f, telemetry);
     alarm |= mk::is_alarm(f.what);
-    fuzz::check(f.whole || &f != &d.findings[0], "the first is of the ring as a whole");
-    fuzz::check(!(part && f.whole), "parts come last");
-    part |= !f.whole;
+    fuzz::check(f.kernel_wide || &f != &d.findings[0], "the first is of the ring as a whole");
+    fuzz::check(!(part && f.kernel_wide), "parts come last");
+    part |= !f.kernel_wide;
     fuzz::check(d.find(f.what) != nullptr, "a finding is found");
   }
   fuzz::check(d.alarm() == alarm, "an alarm is one of the findings");
   const bool owes = telemetry.occupancy().active() != 0;
-  fuzz::check(d.find(mk::ailment::idle) == nullptr || !owes, "what owes work is not idle");
+  fuzz::check(d.find(mk::finding_kind::idle) == nullptr || !owes, "what owes work is not idle");
 }
 
 class ward {
@@ -82,12 +83,12 @@ class ward {
   ward(std::uint32_t slots, const mk::diagnosis_options& options, unsigned failing_allocation)
       : control_(640),
         ring_(std::size_t{64} * slots),
-        tracker_(options.patience),
+        tracker_(options.hold_time),
         diagnostician_(options),
-        model_(options.patience.count()),
+        model_(options.hold_time.count()),
         failing_allocation_(failing_allocation) {
-    fuzz::check(diagnostician_.options().patience == options.patience &&
-                    diagnostician_.options().looks == options.looks,
+    fuzz::check(diagnostician_.options().hold_time == options.hold_time &&
+                    diagnostician_.options().samples == options.samples,
                 "options are those given");
     kernel.slots.resize(slots);
     kernel.control[2] = 3;
@@ -105,7 +106,7 @@ class ward {
     ring_ = fuzz::block(std::size_t{64} * slots);
   }
 
-  void look(nanoseconds at, bool with_ring, std::span<const std::uint32_t> torn) {
+  void observe(nanoseconds at, bool with_ring, std::span<const std::uint32_t> torn) {
     fuzz::put_words({&control_[0], 640}, kernel.control);
     for (std::size_t s = 0; s < kernel.slots.size(); ++s)
       fuzz::put_words({&ring_[64 * s], 64}, kernel.slots[s]);
@@ -118,14 +119,14 @@ class ward {
     const unsigned nth = std::exchange(failing_allocation_, 0);
     const auto tracked = [&] {
       const fuzz::short_memory scarce(nth < 3 ? nth : 0);
-      return tracker_.look(now, at);
+      return tracker_.observe(now, at);
     }();
     if (fuzz::short_memory::ran_out()) {
       fuzz::refused_as(tracked, "out_of_memory");
       return;
     }
     fuzz::refused(tracked);
-    fuzz::check(model::told(tracked) == model_.look(kernel, at.count()),
+    fuzz::check(model::reported(tracked) == model_.observe(kernel, at.count()),
                 "the tracker's report is the model's");
     if (!tracked && tracked.error().code == mk::error_code::done_count_regressed &&
         kernel.control[128] % 2 != 0) {
@@ -134,8 +135,8 @@ class ward {
     }
     const auto diagnose = [&](unsigned failing) {
       const fuzz::short_memory scarce(failing);
-      return diagnostician_.look(now, at, torn,
-                                 with_ring ? ring_.view() : std::span<const std::byte>());
+      return diagnostician_.observe(now, at, torn,
+                                    with_ring ? ring_.view() : std::span<const std::byte>());
     };
     auto made = diagnose(nth < 3 ? 0 : nth - 2);
     if (fuzz::short_memory::ran_out()) {
@@ -152,12 +153,12 @@ class ward {
     }
     check_diagnosis(*made, now, at);
     if (for_the_first_time)
-      fuzz::check(made->find(mk::ailment::count_regressed) != nullptr ||
-                      made->find(mk::ailment::observer_too_slow) != nullptr,
+      fuzz::check(made->find(mk::finding_kind::count_regressed) != nullptr ||
+                      made->find(mk::finding_kind::observer_too_slow) != nullptr,
                   "a count that went back is a finding");
     if (!regressed_)
-      fuzz::check(model::told(mk::result<mk::health_report>(diagnostician_.health())) ==
-                      model::told(tracked),
+      fuzz::check(model::reported(mk::result<mk::health_report>(diagnostician_.health())) ==
+                      model::reported(tracked),
                   "a diagnosis is made of what a tracker says");
   }
 
@@ -185,9 +186,9 @@ class ward {
 
   fuzz::block control_;
   fuzz::block ring_;
-  std::array<mk::ring_telemetry, 2> looks_;
-  mk::ring_telemetry* before_ = &looks_[0];
-  mk::ring_telemetry* now_ = &looks_[1];
+  std::array<mk::ring_telemetry, 2> samples_;
+  mk::ring_telemetry* before_ = &samples_[0];
+  mk::ring_telemetry* now_ = &samples_[1];
   mk::health_tracker tracker_;
   mk::diagnostician diagnostician_;
   model::model<kernel_words> model_;
@@ -227,17 +228,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::balanced_memory balance;
   fuzz::input in(data, size);
   const std::uint32_t slots = in.below(80);
-  const nanoseconds patience = time_from(in);
-  const mk::diagnosis_options options{.patience = std::max(patience, nanoseconds()),
-                                      .looks = in.below(5)};
+  const nanoseconds hold_time = time_from(in);
+  const mk::diagnosis_options options{.hold_time = std::max(hold_time, nanoseconds()),
+                                      .samples = in.below(5)};
   fuzz::check(mk::diagnosis().secondary().empty() && !mk::diagnosis().alarm(),
               "where nothing was found there is nothing else");
   ward patient(slots, options, in.below(16) == 15 ? in.below(5) : 0);
   auto& control = patient.kernel.control;
   nanoseconds at = time_from(in);
-  std::uint32_t looks = 0;
-  constexpr std::uint32_t most_looks = 64;
-  while (!in.empty() && looks < most_looks) {
+  std::uint32_t samples = 0;
+  constexpr std::uint32_t most_samples = 64;
+  while (!in.empty() && samples < most_samples) {
     switch (in.below(6)) {
       case 0:
         change_slots(patient, in);
@@ -257,7 +258,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         patient.resize(in.below(80));
         break;
       default: {
-        // So many looks, between which the same happens.
+        // So many samples, between which the same happens.
         const std::uint32_t count = in.below(24) + 1;
         const std::uint32_t done = in.number();
         const std::uint32_t beats = in.below(3);
@@ -265,11 +266,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const std::array<std::uint32_t, 4> pages{0, 1, 2, 7};
         const auto torn = std::span(pages).first(in.below(5));
         const bool with_ring = in.flag();
-        for (std::uint32_t i = 0; i < count && looks < most_looks; ++i, ++looks) {
+        for (std::uint32_t i = 0; i < count && samples < most_samples; ++i, ++samples) {
           control[1] += done;
           control[142] += beats;
           at = after(at, step);
-          patient.look(at, with_ring, torn);
+          patient.observe(at, with_ring, torn);
         }
       }
     }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "fuzz.h"
-#include "plain_kernel.h"
+#include "oracle_kernel.h"
 
 namespace fuzz {
 
@@ -37,8 +37,8 @@ inline void arguments_from(input& in, std::span<std::uint32_t> to) {
 }
 
 /// Every tenant may run, partitions are as the encoder has them; then words of the input's.
-inline plain::kernel_state kernel_from(input& in, const kernel_sizes& sizes) {
-  plain::kernel_state k;
+inline oracle::kernel_state kernel_from(input& in, const kernel_sizes& sizes) {
+  oracle::kernel_state k;
   k.control.resize(160 + sizes.observable);
   k.ring.resize(16 * sizes.slots);
   k.debug_log.resize(sizes.debug_words);

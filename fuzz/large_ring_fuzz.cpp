@@ -3,8 +3,8 @@
 // seed, the checks are those of ring_fuzz.cpp, and that sketches are those of the slots one by one.
 #include "failing_heap.h"
 #include "fuzz.h"
-#include "plain_decoder.h"
-#include "plain_sketch.h"
+#include "oracle_decoder.h"
+#include "oracle_sketch.h"
 
 #include "megakernel_import.h"
 
@@ -15,9 +15,9 @@ namespace {
 constexpr std::uint32_t most_slots = 40'000;
 
 /// Numbers out of a seed.
-class dice {
+class prng {
  public:
-  explicit dice(std::uint64_t seed) : state_(seed) {}
+  explicit prng(std::uint64_t seed) : state_(seed) {}
   std::uint32_t next() {
     state_ = state_ * 6'364'136'223'846'793'005u + 1'442'695'040'888'963'407u;
     return static_cast<std::uint32_t>(state_ >> 32);
@@ -31,7 +31,7 @@ class dice {
 /// Opcodes, tenants and statuses that are seldom seen twice make combining them useless.
 void check_sketches(const fuzz::block& control, const fuzz::block& ring, std::uint64_t depth,
                     std::uint64_t width) {
-  std::vector<plain::textbook> books(4, plain::textbook(depth, width));
+  std::vector<oracle::textbook> books(4, oracle::textbook(depth, width));
   std::uint64_t active_slots = 0;
   for (std::size_t at = 0; at < ring.plain().size(); at += 64) {
     const fuzz::bytes slot = ring.plain().subspan(at, 64);
@@ -104,7 +104,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint32_t opcodes = in.below(24) + 1;
   const std::uint32_t tenants = in.number();  // how many there are
   const fuzz::ring_trial trial{.failing_allocation = in.below(16), .reuses = in.flag()};
-  dice d(in.take<std::uint64_t>());
+  prng d(in.take<std::uint64_t>());
   const std::uint32_t offset = in.below(4);
   const bool windowless = in.flag();
   // How many statuses and opcodes there are beside the usual ones.

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "fuzz.h"
-#include "plain_decoder.h"
-#include "plain_reasons.h"
+#include "oracle_decoder.h"
+#include "oracle_reasons.h"
 #include "refusal.h"
 
 #include "megakernel_import.h"
@@ -15,7 +15,7 @@
 
 namespace mk = megakernel;
 using props::scaling::difference;
-using props::scaling::plain_of;
+using props::scaling::oracle_of;
 
 namespace {
 
@@ -120,20 +120,20 @@ void check_sentences(const mk::explanation& why) {
 void check_recommendation(const mk::launch_policy& policy, const mk::launch_request& request,
                           std::optional<mk::launch_topology> previous) {
   const auto got = mk::recommend(policy, request, previous);
-  const plain::policy plainly = plain_of(policy.parameters());
-  const plain::launch wanted = plain::recommend(plainly, plain_of(request), plain_of(previous));
+  const oracle::policy plainly = oracle_of(policy.parameters());
+  const oracle::launch wanted = oracle::recommend(plainly, oracle_of(request), oracle_of(previous));
   fuzz::refused_as(got, wanted.error);
   fuzz::check(difference(got, wanted).empty(),
               "the launch is the plain policy's, figure by figure");
   const mk::explanation why = mk::explain(policy, request, previous);
-  fuzz::check(difference(why, plainly, plain_of(request), plain_of(previous)).empty(),
+  fuzz::check(difference(why, plainly, oracle_of(request), oracle_of(previous)).empty(),
               "the reasons are the plain policy's, number by number");
   check_sentences(why);
   if (got) check_laws(request, policy.parameters(), *got);
-  const plain::launch by_default = plain::recommend({}, plain_of(request), plain_of(previous));
+  const oracle::launch by_default = oracle::recommend({}, oracle_of(request), oracle_of(previous));
   fuzz::check(
       difference(mk::recommend(request, previous), by_default).empty() &&
-          difference(mk::explain(request, previous), {}, plain_of(request), plain_of(previous))
+          difference(mk::explain(request, previous), {}, oracle_of(request), oracle_of(previous))
               .empty(),
       "without a policy it is the standard one");
 }
@@ -155,21 +155,21 @@ void check_with_ring(const mk::launch_policy& policy, mk::launch_request request
   const std::array list{mk::opcode{42}};
   const auto windows = mk::window_opcodes::of(list).value();
   fuzz::check(telemetry.decode(control.view(), ring.view(), windows).has_value(), "a ring decodes");
-  const plain::decoded plainly = plain::decode(control.plain(), ring.plain(), std::array{42u});
+  const oracle::decoded plainly = oracle::decode(control.plain(), ring.plain(), std::array{42u});
 
-  const plain::occupancy& o = plainly.occupancy;
+  const oracle::occupancy& o = plainly.occupancy;
   const std::uint64_t total = plainly.slots.size();
   const auto hot = std::ranges::count_if(
       plainly.windows, [](const auto& w) { return w.required + w.lookahead > 3; });
-  plain::ask filled = plain_of(request);
-  plain::reasons reasons;
-  const bool counted = plain::fill(filled,
-                                   {.slots = total,
-                                    .depth = total - o.empty - o.done,
-                                    .opcodes = plainly.control.metrics.size(),
-                                    .windows = static_cast<std::uint64_t>(hot),
-                                    .requeues = o.requeue},
-                                   reasons);
+  oracle::ask filled = oracle_of(request);
+  oracle::reasons reasons;
+  const bool counted = oracle::fill(filled,
+                                    {.slots = total,
+                                     .depth = total - o.empty - o.done,
+                                     .opcodes = plainly.control.metrics.size(),
+                                     .windows = static_cast<std::uint64_t>(hot),
+                                     .requeues = o.requeue},
+                                    reasons);
   const fuzz::refusal overflow{
       .code = "requeue_count_overflow", .found = request.requeue_count, .bound = o.requeue};
   const auto got = mk::recommend_launch(policy, telemetry.summary(), request, previous);
@@ -182,15 +182,15 @@ void check_with_ring(const mk::launch_policy& policy, mk::launch_request request
     fuzz::check(difference(why.reasons(), reasons).empty(), "what was filled in has its reasons");
     return;
   }
-  const plain::ask asked = plain_of(*mk::with_telemetry(telemetry.summary(), request));
+  const oracle::ask asked = oracle_of(*mk::with_telemetry(telemetry.summary(), request));
   fuzz::check(asked == filled, "a ring fills in what a request leaves open");
-  const plain::policy by = plain_of(policy.parameters());
-  fuzz::check(difference(got, plain::recommend(by, filled, plain_of(previous))).empty(),
+  const oracle::policy by = oracle_of(policy.parameters());
+  fuzz::check(difference(got, oracle::recommend(by, filled, oracle_of(previous))).empty(),
               "a ring's launch is that of the request it fills");
-  fuzz::check(difference(why, by, filled, plain_of(previous), reasons).empty(),
+  fuzz::check(difference(why, by, filled, oracle_of(previous), reasons).empty(),
               "and so are its reasons");
   fuzz::check(difference(mk::recommend_launch(telemetry, request, previous),
-                         plain::recommend({}, filled, plain_of(previous)))
+                         oracle::recommend({}, filled, oracle_of(previous)))
                   .empty(),
               "without a policy it is the standard one");
 }
@@ -203,21 +203,21 @@ void check_sizing(const mk::launch_request& request, const mk::sizing_parameters
   const mk::adapter_limits& limits = request.limits;
   const std::uint32_t groups = request.requested_worker_groups;
   const std::uint32_t queue = request.queue_len;
-  const plain::policy by{.divisor = sizing.occupancy_divisor,
-                         .most_groups = sizing.max_dispatch_groups,
-                         .powerful_from = sizing.powerful_invocations,
-                         .powerful_groups = sizing.powerful_worker_groups};
-  using plain::wide;
+  const oracle::policy by{.divisor = sizing.occupancy_divisor,
+                          .most_groups = sizing.max_dispatch_groups,
+                          .powerful_from = sizing.powerful_invocations,
+                          .powerful_groups = sizing.powerful_worker_groups};
+  using oracle::wide;
   const auto some = [](wide v) { return std::max<wide>(v, 1); };
-  const wide lanes = plain::clamp(groups, 1, some(limits.max_workgroup_size_x));
+  const wide lanes = oracle::clamp(groups, 1, some(limits.max_workgroup_size_x));
   fuzz::check(mk::worker_workgroup_size(groups, limits.max_workgroup_size_x) == lanes,
               "a workgroup has a lane for each worker group, where it may");
-  const wide parts = plain::parts_of(some(queue), some(groups));
+  const wide parts = oracle::parts_of(some(queue), some(groups));
   fuzz::check(mk::covering_workgroups(queue, groups) == parts &&
                   mk::padded_slot_count(queue, groups) == parts * some(groups),
               "slots are rounded up to whole workgroups");
   const std::array<wide, 3> flat{
-      std::min({plain::parts_of(some(queue), some(limits.max_workgroup_size_x)), some(groups),
+      std::min({oracle::parts_of(some(queue), some(limits.max_workgroup_size_x)), some(groups),
                 by.most_groups}),
       1, 1};
   fuzz::check(std::ranges::equal(
@@ -225,15 +225,15 @@ void check_sizing(const mk::launch_request& request, const mk::sizing_parameters
               "a grid covers the queue, or is capped");
   fuzz::check(mk::default_worker_groups(limits.max_compute_workgroups_per_dimension,
                                         limits.max_compute_invocations_per_workgroup, sizing) ==
-                  plain::default_groups(by, limits.max_compute_workgroups_per_dimension,
-                                        limits.max_compute_invocations_per_workgroup),
+                  oracle::default_groups(by, limits.max_compute_workgroups_per_dimension,
+                                         limits.max_compute_invocations_per_workgroup),
               "worker groups by default follow from the adapter");
 
   // A plan is the launch of a queue that nothing else is known of.
   mk::launch_request undisturbed = mk::launch_request::on(limits, queue);
   undisturbed.requested_worker_groups = groups;
   undisturbed.requested_hit_capacity = 1;
-  const plain::launch planned = plain::recommend(by, plain_of(undisturbed), plain::none);
+  const oracle::launch planned = oracle::recommend(by, oracle_of(undisturbed), oracle::none);
   const auto plan = mk::plan_grid(queue, groups, limits, sizing);
   fuzz::check(plan.has_value() == planned.error.empty() &&
                   (!plan || (plan->worker_groups == planned.groups &&
@@ -249,7 +249,7 @@ void check_sizing(const mk::launch_request& request, const mk::sizing_parameters
               "a direct request is of an adapter of just its size");
 
   const auto got = mk::geometry_for_items(items, groups, limits.max_workgroup_size_x, sizing);
-  const wide slots = plain::parts_of(some(items), lanes) * lanes;
+  const wide slots = oracle::parts_of(some(items), lanes) * lanes;
   const auto narrow = [](wide v) { return static_cast<std::uint64_t>(v); };
   fuzz::refusal wrong;
   if (items > 0xFFFF'FFFFu)

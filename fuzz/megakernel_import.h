@@ -1,8 +1,8 @@
-// The library, as modules or as its textual twin. Include it after all other headers.
+// The library, as modules or as its header build. Include it after all other headers.
 #pragma once
 
-#ifdef MEGAKERNEL_TEXTUAL
-#include <megakernel/textual.h>
+#ifdef MEGAKERNEL_HEADER_BUILD
+#include <megakernel/headers.h>
 #else
 import megakernel;
 #endif

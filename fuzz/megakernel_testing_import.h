@@ -1,7 +1,7 @@
-// The stepper, as a module or as its textual twin. Include it after all other headers.
+// The stepper, as a module or as its header build. Include it after all other headers.
 #pragma once
 
-#ifdef MEGAKERNEL_TEXTUAL
+#ifdef MEGAKERNEL_HEADER_BUILD
 #include <megakernel/testing.h>
 #else
 import megakernel.testing;

@@ -7,7 +7,7 @@
 #include <variant>
 
 #include "fuzz.h"
-#include "plain_decoder.h"
+#include "oracle_decoder.h"
 #include "refusal.h"
 #include "ring_model.h"
 
@@ -68,13 +68,13 @@ void check_alone(const model::entry& what, const model::publish_batch& batch,
   };
   if (!what.packed) {
     const auto got = mk::check(model::request_of(what));
-    fuzz::check(model::told(got) == model::ring(1)(model::publish_one{.slot = 0, .what = what}),
+    fuzz::check(model::reported(got) == model::ring(1)(model::publish_one{.slot = 0, .what = what}),
                 "a request is checked as a ring checks it");
   }
   std::vector<mk::batch_item> items;
   for (const auto& e : batch.items) items.push_back({mk::opcode{e.op}, e.arguments});
   const auto of_batch = of_ring(batch, batch.items.size() + 1);
-  fuzz::check(model::told(mk::check(items)).refused == of_batch.refused,
+  fuzz::check(model::reported(mk::check(items)).refused == of_batch.refused,
               "a batch is checked as a ring checks it");
   const std::vector<std::span<const mk::word>> required(window.required.begin(),
                                                         window.required.end());
@@ -87,7 +87,7 @@ void check_alone(const model::entry& what, const model::publish_batch& batch,
                                                 .level = mk::priority{window.level},
                                                 .required = required,
                                                 .lookahead = lookahead});
-  fuzz::check(model::told(got).refused == of_window.refused,
+  fuzz::check(model::reported(got).refused == of_window.refused,
               "a window is checked as a ring checks it");
 }
 
@@ -148,9 +148,10 @@ model::outcome call(Ring& on, fuzz::input& in) {
   }
 }
 
-void note(std::string_view code) {
+void record(std::string_view code) {
   for (std::size_t value = 1; value <= mk::error_codes; ++value) {
-    if (mk::name(static_cast<mk::error_code>(value)) == code) fuzz::codes_reached[value] = true;
+    if (mk::to_string(static_cast<mk::error_code>(value)) == code)
+      fuzz::codes_reached[value] = true;
   }
 }
 
@@ -212,7 +213,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const model::outcome got = call(ring, again);
     fuzz::check(wanted == got, "a call comes out as the model says, figure by figure");
     fuzz::check(same(ring.all(), expected.all()), "the ring is the model's, word by word");
-    if (got.refused) note(got.refused->code);
+    if (got.refused) record(got.refused->code);
   }
   decode_back(ring.all(), expected.all());
   return 0;

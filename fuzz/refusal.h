@@ -2,7 +2,7 @@
 #pragma once
 
 #include "fuzz.h"
-#include "plain_errors.h"
+#include "oracle_errors.h"
 
 namespace fuzz {
 
@@ -23,7 +23,7 @@ bool refused_as(const Expected& got, const refusal& wanted,
             got.error().bound == wanted.bound,
         "a refusal says where, what was found and what would do", where);
   check(wanted.code == "buffer_unaligned" ||
-            name(got.error().buffer) == plain::buffer_of(wanted.code),
+            to_string(got.error().buffer) == oracle::buffer_of(wanted.code),
         "a refusal says of which buffer it is", where);
   return true;
 }

@@ -6,13 +6,13 @@ namespace fuzz {
 
 namespace mk = megakernel;
 
-inline void check_control(const mk::control_snapshot& got, const plain::control& plainly) {
+inline void check_control(const mk::control_snapshot& got, const oracle::control& plainly) {
   check(got.shutdown() == plainly.shutdown && got.done_count() == plainly.done_count &&
             got.epoch() == plainly.epoch,
         "a ring's control words are those of its control buffer");
 }
 
-inline void check_occupancy(const mk::ring_occupancy& got, const plain::occupancy& plainly) {
+inline void check_occupancy(const mk::ring_occupancy& got, const oracle::occupancy& plainly) {
   check(got.empty == plainly.empty && got.published == plainly.published &&
             got.claimed == plainly.claimed && got.done == plainly.done &&
             got.wait_io == plainly.wait_io && got.yield == plainly.yield &&
@@ -21,14 +21,14 @@ inline void check_occupancy(const mk::ring_occupancy& got, const plain::occupanc
         "every slot is counted under its status, once");
 }
 
-inline bool same(const mk::slot_snapshot& got, const plain::slot& plainly) {
+inline bool same(const mk::slot_snapshot& got, const oracle::slot& plainly) {
   return got.index == plainly.index && mk::word(got.status) == plainly.status &&
          mk::word(got.op) == plainly.opcode && got.tenant == plainly.tenant &&
          mk::word(got.level) == plainly.priority && got.arguments == plainly.arguments;
 }
 
-inline bool same(const mk::window_telemetry& got, const plain::window& plainly) {
-  const bool owed =
+inline bool same(const mk::window_telemetry& got, const oracle::window& plainly) {
+  const bool outstanding =
       plainly.published + plainly.claimed + plainly.wait_io + plainly.yield + plainly.requeue != 0;
   return got.ticket == plainly.ticket && mk::word(got.op) == plainly.opcode &&
          got.tenant == plainly.tenant && got.required_slots == plainly.required &&
@@ -36,12 +36,12 @@ inline bool same(const mk::window_telemetry& got, const plain::window& plainly) 
          got.claimed == plainly.claimed && got.done == plainly.done &&
          got.wait_io == plainly.wait_io && got.yield == plainly.yield &&
          got.requeue == plainly.requeue && got.fault == plainly.fault &&
-         got.tenants_disagree == plainly.tenants_disagree && got.active() == owed;
+         got.tenants_disagree == plainly.tenants_disagree && got.active() == outstanding;
 }
 
 /// The gauges once more, each as the specification has it.
-inline void check_counters(const mk::ring_summary& got, const plain::decoded& plainly) {
-  const plain::occupancy& o = plainly.occupancy;
+inline void check_counters(const mk::ring_summary& got, const oracle::decoded& plainly) {
+  const oracle::occupancy& o = plainly.occupancy;
   const std::uint64_t total = plainly.slots.size();
   const std::uint64_t active = o.published + o.claimed + o.wait_io + o.yield + o.requeue;
   const std::uint64_t depth = active + o.fault + o.unknown;
@@ -76,7 +76,7 @@ inline void check_counters(const mk::ring_summary& got, const plain::decoded& pl
 }
 
 /// Everything that was decoded, against the plain decoder.
-inline void check_telemetry(const mk::ring_telemetry& got, const plain::decoded& plainly) {
+inline void check_telemetry(const mk::ring_telemetry& got, const oracle::decoded& plainly) {
   check_control(got.control(), plainly.control);
   check_occupancy(got.occupancy(), plainly.occupancy);
   check_counters(got.summary(), plainly);
@@ -88,13 +88,13 @@ inline void check_telemetry(const mk::ring_telemetry& got, const plain::decoded&
         "windows are by ticket and opcode, with their slots counted");
 }
 
-inline void check_active_windows(const mk::ring_summary& got, const plain::decoded& plainly) {
-  std::size_t owed = 0;
-  for (const plain::window& w : plainly.windows)
-    owed += w.published + w.claimed + w.wait_io + w.yield + w.requeue != 0;
+inline void check_active_windows(const mk::ring_summary& got, const oracle::decoded& plainly) {
+  std::size_t outstanding = 0;
+  for (const oracle::window& w : plainly.windows)
+    outstanding += w.published + w.claimed + w.wait_io + w.yield + w.requeue != 0;
   std::size_t active = 0;
   for (const mk::window_telemetry& w : got.active_windows()) active += w.active();
-  check(active == owed, "a window is active while some of it is owed");
+  check(active == outstanding, "a window is active while some of it is owed");
 }
 
 inline bool is_empty(const mk::ring_summary& s) {
@@ -195,8 +195,8 @@ inline void check_ring(const block& control, const block& ring, const words& lis
   check(std::ranges::is_sorted(windows->list()) && windows->empty() == list.empty(),
         "the list of windows is sorted");
 
-  static plain::decoded plainly;  // keeps its storage
-  plain::decode(control.plain(), ring.plain(), list, plainly);
+  static oracle::decoded plainly;  // keeps its storage
+  oracle::decode(control.plain(), ring.plain(), list, plainly);
   mk::ring_telemetry telemetry;
   mk::ring_summary summary;
   const auto decoded = telemetry.decode(control.view(), ring.view(), *windows);

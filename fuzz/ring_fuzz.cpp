@@ -3,7 +3,7 @@
 // docs/protocol.md#decode-validation docs/protocol.md#windows
 #include "failing_heap.h"
 #include "fuzz.h"
-#include "plain_decoder.h"
+#include "oracle_decoder.h"
 
 #include "megakernel_import.h"
 

@@ -1,4 +1,4 @@
-// The host's side of a kernel in motion: calls of a feed and of a pump on a ring whose
+// The host's side of a kernel in motion: calls of a queue and of a pump on a ring whose
 // statuses a kernel may set to anything meanwhile, and launches that are refused. A refused call
 // changes nothing; an accepted one publishes its slots and no others.
 // docs/protocol.md#publish-order
@@ -29,7 +29,7 @@ class host {
   host(std::uint32_t slots, mk::schedule order)
       : buffers_(std::move(
             mk::kernel_buffers::make({.slots = slots, .io_slots = 4, .arena_bytes = 64}).value())),
-        feed_(std::move(mk::work_feed::over(buffers_, order).value())),
+        queue_(std::move(mk::submission_queue::over(buffers_, order).value())),
         pump_(std::move(mk::file_pump::over(buffers_).value())) {}
 
   void step(fuzz::input& in) {
@@ -37,17 +37,17 @@ class host {
       case 0:
         accept(8, [&] {
           const fuzz::words arguments = in.numbers(14);
-          return feed_.publish({.op = mk::opcode{in.number()},
-                                .tenant = in.number(),
-                                .level = mk::priority{in.below(6)},
-                                .arguments = arguments});
+          return queue_.publish({.op = mk::opcode{in.number()},
+                                 .tenant = in.number(),
+                                 .level = mk::priority{in.below(6)},
+                                 .arguments = arguments});
         });
         break;
       case 1:
         accept(8, [&] {
           const fuzz::words arguments = in.numbers(14);
           const std::array ops{mk::packed_op{.op = in.byte(), .arguments = arguments}};
-          return feed_.publish_packed({.tenant = in.number(), .ops = ops});
+          return queue_.publish_packed({.tenant = in.number(), .ops = ops});
         });
         break;
       case 2:
@@ -55,25 +55,25 @@ class host {
           const fuzz::words arguments = in.numbers(14);
           const std::vector<mk::batch_item> items(
               in.below(6), {.op = mk::opcode{in.number()}, .arguments = arguments});
-          return feed_.publish_batch(in.number(), items, in.number());
+          return queue_.publish_batch(in.number(), items, in.number());
         });
         break;
       case 3:
         accept(8, [&] {
           const fuzz::words payload = in.numbers(12);
           const std::vector<std::span<const mk::word>> entries(in.below(5), payload);
-          return feed_.publish_window({.op = mk::opcode{in.number()},
-                                       .tenant = in.number(),
-                                       .ticket = in.number(),
-                                       .required = entries,
-                                       .lookahead = entries});
+          return queue_.publish_window({.op = mk::opcode{in.number()},
+                                        .tenant = in.number(),
+                                        .ticket = in.number(),
+                                        .required = entries,
+                                        .lookahead = entries});
         });
         break;
       case 4:
-        accept(8, [&] { return feed_.publish_load_miss({.resource = in.number()}); });
+        accept(8, [&] { return queue_.publish_load_miss({.resource = in.number()}); });
         break;
       case 5:
-        if (const std::uint32_t slot = in.byte(); slot < feed_.slots())  // a kernel's
+        if (const std::uint32_t slot = in.byte(); slot < queue_.slots())  // a kernel's
           ring()[std::size_t{16} * slot] = in.number();
         break;
       case 6:
@@ -83,7 +83,7 @@ class host {
         const std::uint32_t epoch = in.number();
         buffers_.where().control[128] = in.number();
         const bool there = epoch == buffers_.where().control[128];
-        const auto got = feed_.wait_epoch(epoch, now());
+        const auto got = queue_.wait_epoch(epoch, now());
         if (there) fuzz::refused_as(got, "");
         fuzz::refused(got);
         break;
@@ -96,7 +96,7 @@ class host {
         break;
       case 10:
         // Held slots are being written: closing waits for them.
-        if (in.below(4) == 0) fuzz::refused_as(feed_.close(now()), held_ ? "deadline_passed" : "");
+        if (in.below(4) == 0) fuzz::refused_as(queue_.close(now()), held_ ? "deadline_passed" : "");
         break;
       default:
         pump(in);
@@ -108,19 +108,19 @@ class host {
     return {buffers_.where().ring, std::size_t{16} * buffers_.where().slots};
   }
 
-  /// What `publish` does to the ring: all of its receipt, or nothing.
+  /// What `publish` does to the ring: all of its submission, or nothing.
   template <class Publish>
   void accept(std::size_t keep, Publish publish) {
     const fuzz::words before(ring().begin(), ring().end());
-    const std::uint64_t accepted = feed_.accepted();
+    const std::uint64_t accepted = queue_.accepted();
     const auto got = publish();
     if (fuzz::refused(got)) {
-      fuzz::check(feed_.accepted() == accepted && std::ranges::equal(ring(), before),
+      fuzz::check(queue_.accepted() == accepted && std::ranges::equal(ring(), before),
                   "a refused call changes nothing");
       return;
     }
-    fuzz::check(feed_.accepted() == accepted + got->slots, "what is accepted is counted");
-    for (std::uint32_t s = 0; s < feed_.slots(); ++s) {
+    fuzz::check(queue_.accepted() == accepted + got->slots, "what is accepted is counted");
+    for (std::uint32_t s = 0; s < queue_.slots(); ++s) {
       const bool ours = s - got->first < got->slots;
       const std::span slot = ring().subspan(std::size_t{16} * s, 16);
       const auto old = std::span(before).subspan(std::size_t{16} * s, 16);
@@ -130,26 +130,27 @@ class host {
                     "a free slot is taken and published");
     }
     if (got->slots != 0)
-      fuzz::check(feed_.state(*got).progress == mk::progress::pending, "and is then owed");
-    if (receipts_.size() < keep) receipts_.push_back(*got);
+      fuzz::check(queue_.state(*got).progress == mk::progress::pending, "and is then owed");
+    if (submissions_.size() < keep) submissions_.push_back(*got);
   }
 
   void look_back(fuzz::input& in) {
-    if (receipts_.empty()) return;
-    const mk::receipt receipt = receipts_[in.byte() % receipts_.size()];
-    const mk::work_state state = feed_.state(receipt);
+    if (submissions_.empty()) return;
+    const mk::submission submission = submissions_[in.byte() % submissions_.size()];
+    const mk::work_state state = queue_.state(submission);
     const bool pending = state.progress == mk::progress::pending;
-    const auto waited = feed_.wait(receipt, now());
+    const auto waited = queue_.wait(submission, now());
     fuzz::refused_as(waited, pending ? "deadline_passed" : "");
-    fuzz::check(state.progress == mk::progress::done || state.slot - receipt.first < receipt.slots,
-                "a slot that is named is one of the receipt's");
+    fuzz::check(
+        state.progress == mk::progress::done || state.slot - submission.first < submission.slots,
+        "a slot that is named is one of the receipt's");
   }
 
   void reclaim(std::size_t room) {
     std::uint32_t faults = 0;
     for (std::size_t s = 0; s < ring().size(); s += 16) faults += ring()[s] == 7;
     std::vector<mk::fault_notice> notices(room);
-    const std::size_t count = feed_.reclaim_faults(notices);
+    const std::size_t count = queue_.reclaim_faults(notices);
     fuzz::check(count <= room && count <= faults, "no more faults are reclaimed than there are");
     for (std::size_t i = 0; i < count; ++i)
       fuzz::check(ring()[std::size_t{16} * notices[i].slot] == 0,
@@ -158,12 +159,12 @@ class host {
 
   void hold() {
     if (held_) {
-      mk::detail::let_go_of(feed_, *held_);
+      mk::detail::abort(queue_, *held_);
       held_.reset();
       return;
     }
-    if (const auto got = mk::detail::hold(feed_, now()); !fuzz::refused(got)) {
-      fuzz::check(feed_.generation(*got) % 2 == 1, "a slot that is held is being written");
+    if (const auto got = mk::detail::try_claim(queue_, now()); !fuzz::refused(got)) {
+      fuzz::check(queue_.generation_of(*got) % 2 == 1, "a slot that is held is being written");
       held_ = *got;
     }
   }
@@ -193,32 +194,32 @@ class host {
   }
 
   mk::kernel_buffers buffers_;
-  mk::work_feed feed_;
+  mk::submission_queue queue_;
   mk::file_pump pump_;
-  std::vector<mk::receipt> receipts_;
+  std::vector<mk::submission> submissions_;
   std::optional<std::uint32_t> held_;
 };
 
 /// Launches that come to nothing. Whatever is asked, the runtime comes down again.
 void launch(fuzz::input& in) {
-  using mk::gpu::answer;
+  using mk::gpu::call_status;
   const std::uint32_t count = in.number();
   const auto workers = mk::cpu_workers::make({.workers = count});
   fuzz::refused_as(workers, count == 0 || count > 1024 ? "worker_count_out_of_range" : "");
   std::atomic<std::uint32_t> lanes = 2;  // outlives the runtime
   const std::uint32_t slots = in.below(4);
-  auto made = mk::runtime::make({.layout = {.slots = slots, .io_slots = 1}});
+  auto made = mk::kernel_session::make({.layout = {.slots = slots, .io_slots = 1}});
   if (fuzz::refused_as(made, slots == 0 ? "slot_count_zero" : "")) return;
-  mk::runtime& kernel = *made;
+  mk::kernel_session& kernel = *made;
   switch (in.below(5)) {
     case 0: {
-      const auto& calls = fakes::fake_gpu<answer::failed, answer::yes>;
+      const auto& calls = fakes::fake_gpu<call_status::failed, call_status::yes>;
       fuzz::refused_as(kernel.launch(mk::gpu_target::make(calls, {}).value(), now()),
                        "device_failed");
       break;
     }
     case 1: {
-      const auto& calls = fakes::fake_gpu<answer::too_many_lanes, answer::yes>;
+      const auto& calls = fakes::fake_gpu<call_status::too_many_lanes, call_status::yes>;
       fuzz::refused_as(kernel.launch(mk::gpu_target::make(calls, {.lanes = 128}).value(), now()),
                        "device_lanes_refused");
       break;
@@ -230,7 +231,7 @@ void launch(fuzz::input& in) {
       break;
     }
     case 3: {
-      const auto& calls = fakes::fake_gpu<answer::not_shared, answer::yes>;
+      const auto& calls = fakes::fake_gpu<call_status::not_shared, call_status::yes>;
       fuzz::refused_as(kernel.launch(mk::gpu_target::make(calls, {}).value(), now()),
                        "memory_not_shared");
       break;

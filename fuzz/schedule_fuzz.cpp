@@ -10,13 +10,13 @@
 
 #include "fuzz.h"
 #include "kernel_input.h"
-#include "plain_kernel.h"
+#include "oracle_kernel.h"
 
 #include "megakernel_import.h"
 #include "megakernel_testing_import.h"
 
 #include "interpret.h"
-#include "lane_accounts.h"
+#include "lane_totals.h"
 
 namespace kernel = props::kernel;
 namespace mk = megakernel;
@@ -26,7 +26,7 @@ namespace {
 /// More accesses than lanes can make here.
 constexpr std::uint32_t most_steps = 50'000;
 
-mk::kernel_buffers buffers_of(const plain::kernel_state& k) {
+mk::kernel_buffers buffers_of(const oracle::kernel_state& k) {
   auto made = mk::kernel_buffers::make(
       {.slots = static_cast<std::uint32_t>(k.ring.size() / 16),
        .tenants = 0,
@@ -44,7 +44,7 @@ mk::kernel_buffers buffers_of(const plain::kernel_state& k) {
   return std::move(*made);
 }
 
-plain::kernel_state state_of(const mk::kernel_buffers& buffers, plain::kernel_state k) {
+oracle::kernel_state state_of(const mk::kernel_buffers& buffers, oracle::kernel_state k) {
   const mk::device::launch& where = buffers.where();
   k.control.assign(where.control, where.control + where.control_words);
   k.ring.assign(where.ring, where.ring + std::size_t{16} * where.slots);
@@ -59,7 +59,7 @@ class rules {
   rules(std::size_t slots, std::size_t io_slots, bool quotas)
       : owner_(slots), writer_(io_slots), quotas_(quotas) {}
 
-  void look(const mk::step_record& made) {
+  void observe(const mk::step_record& made) {
     using enum mk::memory_area;
     const mk::memory_access& what = made.what;
     fuzz::check(what.area != outside && what.area != own, "a lane stays inside the buffers");
@@ -163,7 +163,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::kernel_sizes sizes = fuzz::kernel_sizes_from(in);
   sizes.slots = std::max<std::size_t>(sizes.slots, 1);
   sizes.debug_words = 1 + sizes.debug_words / 4 * 4;
-  const plain::kernel_state before = fuzz::kernel_from(in, sizes);
+  const oracle::kernel_state before = fuzz::kernel_from(in, sizes);
 
   mk::kernel_buffers buffers = buffers_of(before);
   mk::stepper stepper = mk::stepper::over(buffers).value();
@@ -177,15 +177,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const mk::device::launch& where = buffers.where();
   rules keep(sizes.slots, sizes.io_slots, before.quotas);
-  fuzz::lane_accounts accounts(before.control, {where.ring, std::size_t{16} * where.slots},
-                               by_priority, before.quotas);
+  fuzz::lane_totals totals(before.control, {where.ring, std::size_t{16} * where.slots}, by_priority,
+                           before.quotas);
   std::uint32_t steps = 0;
   const auto step = [&](std::uint32_t lane) {
     const auto stepped = stepper.step(lane);
     fuzz::check(stepped.has_value() && ++steps < most_steps, "every lane ends");
     if (*stepped) {
-      accounts.look(stepper.made().front(), keep.holds_any(lane));
-      keep.look(stepper.made().front());
+      totals.observe(stepper.made().front(), keep.holds_any(lane));
+      keep.observe(stepper.made().front());
     }
     return *stepped;
   };
@@ -197,7 +197,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (turn >= 250) {
       alone = false;
       if (turn % 2 != 0 || where.io_slots == 0) {
-        if (publish_anew(where, in)) accounts.meddled();
+        if (publish_anew(where, in)) totals.meddled();
       } else {
         answer(where, in);
       }
@@ -210,12 +210,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     while (step(l)) {
     }
   }
-  const plain::kernel_state after = state_of(buffers, before);
+  const oracle::kernel_state after = state_of(buffers, before);
   fuzz::check(after.control[1] == static_cast<std::uint32_t>(before.control[1] + keep.done()),
               "DONE slots are counted, each once");
-  accounts.check(after.control);
+  totals.check(after.control);
   if (one_shot && (in_turn || (lanes == 1 && alone))) {
-    plain::kernel_state expected = before;
+    oracle::kernel_state expected = before;
     kernel::execute_plainly(expected, lanes, by_priority);
     fuzz::check(kernel::different(after, expected).empty(),
                 "in turn, lanes leave what the plain kernel leaves");

@@ -4,7 +4,7 @@
 #include <zlib.h>
 
 #include "fuzz.h"
-#include "plain_sketch.h"
+#include "oracle_sketch.h"
 #include "refusal.h"
 
 #include "megakernel_import.h"
@@ -108,7 +108,7 @@ void check_sketch(const mk::count_min_sketch& got, fuzz::bytes from, std::size_t
   const std::uint64_t low = u64_at(from, at);
   fuzz::check(got.total() == (u64_at(from, at + 8) != 0 ? ~std::uint64_t{0} : low),
               "the total is that of a row, or as much as can be said");
-  plain::textbook book(got.depth(), got.width());
+  oracle::textbook book(got.depth(), got.width());
   for (std::size_t i = 0; i < book.counters.size(); ++i)
     book.counters[i] = u64_at(from, at + 16 + 8 * i);
   fuzz::check(book.is(got), "counters are read row after row");

@@ -8,7 +8,7 @@
 
 #include "failing_heap.h"
 #include "fuzz.h"
-#include "plain_sketch.h"
+#include "oracle_sketch.h"
 #include "refusal.h"
 
 #include "megakernel_import.h"
@@ -30,7 +30,7 @@ u64 amount_from(fuzz::input& in) {
 /// A sketch and its twin.
 struct pair {
   mk::count_min_sketch real;
-  plain::textbook book;
+  oracle::textbook book;
 
   pair(u64 depth, u64 width)
       : real(std::move(mk::count_min_sketch::of_shape(depth, width).value())), book(depth, width) {}
@@ -74,12 +74,12 @@ void add(pair& p, fuzz::input& in) {
 
 /// Adds `from` to `to`, which may be the same.
 void merge(pair& to, const pair& from) {
-  const plain::textbook added = from.book;
+  const oracle::textbook added = from.book;
   if (fuzz::refused_as(to.real.merge(from.real), fuzz::wrong_merge(to.book, added))) return;
   for (std::size_t i = 0; i < added.counters.size(); ++i) to.book.counters[i] += added.counters[i];
 }
 
-bool same(const plain::textbook& a, const plain::textbook& b) {
+bool same(const oracle::textbook& a, const oracle::textbook& b) {
   return a.depth == b.depth && a.width == b.width && a.counters == b.counters;
 }
 
@@ -112,7 +112,7 @@ void reset(pair& p, fuzz::input& in) {
   if (fuzz::refused_as(got, none_left ? fuzz::refusal{"out_of_memory", 0, depth * width, 8}
                                       : fuzz::wrong_shape(depth, width)))
     return;
-  p.book = plain::textbook(depth, width);
+  p.book = oracle::textbook(depth, width);
 }
 
 /// The largest estimates among `candidates`, found by sorting them all.
@@ -144,7 +144,7 @@ auto scarcely(unsigned nth, Make make) {
 
 /// A sketch that has been moved from is none until it is given a shape, or what `like` has counted.
 void check_moved_from(mk::count_min_sketch& gone, const mk::count_min_sketch& like,
-                      const plain::textbook& book) {
+                      const oracle::textbook& book) {
   fuzz::check(gone.shape() == mk::sketch_shape() && gone.counters().empty() &&
                   gone.estimate(7) == 0 && gone.total() == 0,
               "what has been moved from is no sketch");
@@ -210,7 +210,7 @@ void shape_for(fuzz::input& in) {
 }
 
 /// What can be done with the sketches of a ring of so many slots.
-void check_uses(mk::telemetry_sketch& sketch, std::vector<plain::textbook> books, u64 slots,
+void check_uses(mk::telemetry_sketch& sketch, std::vector<oracle::textbook> books, u64 slots,
                 const mk::ring_telemetry& decoded) {
   const auto [depth, width] = sketch.shape();
   const auto bytes = mk::write_sketch(sketch).value();
@@ -237,7 +237,7 @@ void telemetry(fuzz::input& in, const pair& like, bool used) {
   fuzz::block ring(std::size_t{64} * in.below(16));
   const u64 depth = like.book.depth;
   const u64 width = like.book.width;
-  std::vector<plain::textbook> books(5, plain::textbook(depth, width));
+  std::vector<oracle::textbook> books(5, oracle::textbook(depth, width));
   for (std::uint32_t n = in.below(4); n != 0; --n) {
     const std::uint32_t index = in.below(32);
     const std::uint32_t count = in.number();
@@ -302,7 +302,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         break;
       case 4:
         one.real.clear();
-        one.book = plain::textbook(one.book.depth, one.book.width);
+        one.book = oracle::textbook(one.book.depth, one.book.width);
         break;
       case 5:
         check_heavy(one, in);

@@ -83,15 +83,15 @@ fuzz::refusal why_not_counted(std::size_t size, std::uint64_t items) {
 
 void check_done(fuzz::bytes ring, std::span<const std::byte> view, std::uint64_t items) {
   const auto strict = mk::read_done_slots(view, items);
-  const auto salvaged = mk::salvage_done_slots(view, items);
-  fuzz::check(salvaged.has_value() == (items != 0 && items <= ring.size() / 64),
+  const auto recovered = mk::recover_done_slots(view, items);
+  fuzz::check(recovered.has_value() == (items != 0 && items <= ring.size() / 64),
               "what is whole is counted");
   std::uint64_t done = 0;
   for (std::uint64_t i = 0; i < items && i < ring.size() / 64; ++i)
     done += fuzz::word_at(ring, i * 16) == 3;
   if (!fuzz::refused_as(strict, why_not_counted(ring.size(), items)))
     fuzz::check(*strict == done, "DONE slots are counted");
-  if (salvaged) fuzz::check(*salvaged == done, "DONE slots are counted, strictly or not");
+  if (recovered) fuzz::check(*recovered == done, "DONE slots are counted, strictly or not");
 }
 
 }  // namespace

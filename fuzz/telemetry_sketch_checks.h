@@ -8,7 +8,7 @@ namespace mk = megakernel;
 using u64 = std::uint64_t;
 
 /// Why `from` cannot be added to `to`.
-inline refusal wrong_merge(const plain::textbook& to, const plain::textbook& from) {
+inline refusal wrong_merge(const oracle::textbook& to, const oracle::textbook& from) {
   if (to.depth != from.depth) return {"sketch_shape_mismatch", 0, from.depth, to.depth};
   if (to.width != from.width) return {"sketch_shape_mismatch", 1, from.width, to.width};
   for (std::size_t i = 0; i < to.counters.size(); ++i)
@@ -32,25 +32,26 @@ inline std::array<const mk::count_min_sketch*, 5> all_of(const mk::telemetry_ske
           &sketch.dispatch_metrics()};
 }
 
-inline bool are(const std::vector<plain::textbook>& books, const mk::telemetry_sketch& sketch) {
+inline bool are(const std::vector<oracle::textbook>& books, const mk::telemetry_sketch& sketch) {
   return std::ranges::equal(books, all_of(sketch),
                             [](const auto& book, const auto* real) { return book.is(*real); });
 }
 
 /// Added to itself over and over it is refused before anything overflows, and then stays as it is.
 /// `books` are all added to themselves as often.
-inline void double_up(mk::telemetry_sketch& sketch, std::vector<plain::textbook> books, u64 slots) {
+inline void double_up(mk::telemetry_sketch& sketch, std::vector<oracle::textbook> books,
+                      u64 slots) {
   u64 most = slots;
-  for (const plain::textbook& book : books) most = std::max(most, std::ranges::max(book.counters));
+  for (const oracle::textbook& book : books) most = std::max(most, std::ranges::max(book.counters));
   int times = 0;
   for (; most >> 63 == 0; most *= 2, ++times)
     if (refused_as(sketch.merge(sketch), refusal{})) return;
-  for (plain::textbook& book : books)
+  for (oracle::textbook& book : books)
     for (u64& counter : book.counters) counter <<= times;
   slots <<= times;
   // All five are looked at before the slots are.
   refusal wrong;
-  for (const plain::textbook& book : books)
+  for (const oracle::textbook& book : books)
     if (wrong.code.empty()) wrong = wrong_merge(book, book);
   if (wrong.code.empty()) wrong = {"sketch_merge_overflow", books[0].counters.size(), slots, slots};
   refused_as(sketch.merge(sketch), wrong);

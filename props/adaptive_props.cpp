@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "plain_adaptive.h"
+#include "oracle_adaptive.h"
 
 #include "scaling_support.h"
 
@@ -26,7 +26,7 @@ using namespace props::scaling;
 using namespace megakernel;
 
 void accounting() {
-  dice d(*seeds());
+  prng d(*seeds());
   priority_accounting got{.requeue_count = most64 - d.below(8),
                           .aged_promotions = most64 - d.below(8)};
   for (int i = 0; i < 20; ++i) {
@@ -47,7 +47,7 @@ void accounting() {
   }
 }
 
-double any_double(dice& d) {
+double any_double(prng& d) {
   if (d.one_in(3)) return std::bit_cast<double>(d.next());
   if (d.one_in(3))
     return d.pick(
@@ -57,57 +57,57 @@ double any_double(dice& d) {
   return static_cast<double>(d.below(2'000'001)) / 1'000'000.0 - 1.0;
 }
 
-std::vector<double> any_doubles(dice& d, std::size_t count) {
+std::vector<double> any_doubles(prng& d, std::size_t count) {
   std::vector<double> values(count);
   for (double& v : values) v = any_double(d);
   return values;
 }
 
 void diffusion() {
-  dice d(*seeds());
+  prng d(*seeds());
   const auto values = any_doubles(d, d.below(9));
   const auto restriction = any_doubles(d, d.one_in(5) ? d.below(9) : values.size());
   const double damping = any_double(d);
   const std::uint32_t iterations = d.below(60);
-  const auto wanted = plain::diffused(values, restriction, damping, iterations);
+  const auto wanted = oracle::diffused(values, restriction, damping, iterations);
   auto got = values;
   RC_ASSERT(diffuse(got, restriction, damping, iterations) ==
             (values.size() == restriction.size()));
-  RC_ASSERT(std::ranges::equal(got, wanted, plain::same_number));
+  RC_ASSERT(std::ranges::equal(got, wanted, oracle::same_number));
 }
 
 void gradient() {
-  dice d(*seeds());
+  prng d(*seeds());
   const std::uint32_t n = d.one_in(10) ? d.near({most32, 65'536}) : d.below(6);
   const std::size_t full = std::size_t{n} * n;
   const auto matrix = any_doubles(d, n > 5 ? 30 : full - std::min<std::size_t>(full, d.below(2)));
   const auto slope = any_doubles(d, n > 5 ? 9 : n + 1 - d.below(2));
   const double rate = any_double(d);
   std::vector<double> out(12, 7.0);
-  const auto wanted = plain::gradient_step(matrix, slope, n, rate, out.size());
+  const auto wanted = oracle::gradient_step(matrix, slope, n, rate, out.size());
   const auto got = natural_gradient_step(matrix, slope, n, rate, out);
-  RC_ASSERT(std::ranges::equal(got, wanted, plain::same_number));
+  RC_ASSERT(std::ranges::equal(got, wanted, oracle::same_number));
   RC_ASSERT(natural_gradient_step(matrix, slope, n, rate,
                                   std::span(out).first(n > 0 && n < 9 ? n - 1 : 0))
                 .empty());
 }
 
 void autotune() {
-  dice d(*seeds());
+  prng d(*seeds());
   std::vector<std::uint32_t> candidates(d.below(9));
   std::iota(candidates.begin(), candidates.end(), 100u);
   const auto costs = any_doubles(d, d.below(9));
-  RC_ASSERT(autotune_choice(candidates, costs, 7) == plain::cheapest(candidates, costs, 7));
+  RC_ASSERT(autotune_choice(candidates, costs, 7) == oracle::cheapest(candidates, costs, 7));
 }
 
 void names() {
   for (int i = 0; i < 6; ++i) {
     const auto topology = static_cast<launch_topology>(i);
-    RC_ASSERT(topology_named(name(topology)) == topology);
+    RC_ASSERT(topology_named(to_string(topology)) == topology);
   }
   RC_ASSERT(!topology_named("empty") && !topology_named(""));
-  RC_ASSERT(name(launch_topology{6}).empty() && name(queue_pressure{4}).empty());
-  RC_ASSERT(name(execution_mode{2}).empty());
+  RC_ASSERT(to_string(launch_topology{6}).empty() && to_string(queue_pressure{4}).empty());
+  RC_ASSERT(to_string(execution_mode{2}).empty());
   // Every parameter that can be out of range is named as it is spelt.
   policy_parameters p;
   p.saturated_waves = 0;

@@ -147,7 +147,7 @@ bool queries() {
       for (const auto& w : telemetry.summary().active_windows()) seen += w.ticket;
       seen += telemetry.summary().counters().queue_depth;
       for (const auto& m : over->control().metrics()) seen += m.count;
-      seen += mk::salvage_debug_log(view(ring.made.ring)).dropped;
+      seen += mk::recover_debug_log(view(ring.made.ring)).dropped;
       seen += mk::read_done_slots(view(ring.made.ring), 1).value_or(0);
       auto publisher = mk::ring_publisher::over(writable(words));
       seen += publisher->publish_packed(0, {.ops = inner}).has_value();
@@ -277,12 +277,12 @@ bool trackers() {
     const auto ring = some_ring(between<std::uint32_t>(1, 200));
     mk::ring_telemetry telemetry;
     expect(telemetry.decode(view(ring.made.control), view(ring.made.ring)).has_value());
-    const auto look = [&](mk::health_tracker& tracker, std::int64_t at) {
-      return tracker.look(telemetry, std::chrono::nanoseconds(at));
+    const auto observe = [&](mk::health_tracker& tracker, std::int64_t at) {
+      return tracker.observe(telemetry, std::chrono::nanoseconds(at));
     };
     mk::health_tracker wanted;
-    expect(look(wanted, 1).has_value());
-    const auto second = look(wanted, 2);
+    expect(observe(wanted, 1).has_value());
+    const auto second = observe(wanted, 2);
     expect(second.has_value());
 
     const std::int64_t live = heap::state.live;
@@ -292,17 +292,17 @@ bool trackers() {
       mk::error_code code{};
       {
         const heap::tripwire trip(nth);
-        code = code_of(look(tracker, 5));
+        code = code_of(observe(tracker, 5));
       }
       failed = code != mk::error_code{};
       if (failed) {
         expect((code == mk::error_code::out_of_memory));
-        const auto first = look(tracker, 1);  // no look came before it
+        const auto first = observe(tracker, 1);  // no sample came before it
         expect(first.has_value());
         expect((first->verdict == mk::verdict::watching));
       }
       mk::result<mk::health_report> again;
-      expect(allocations_of([&] { again = look(tracker, 7); }) == 0u);
+      expect(allocations_of([&] { again = observe(tracker, 7); }) == 0u);
       expect(again.has_value());
       expect((again->verdict == second->verdict && again->done == second->done &&
               again->stuck_slots == second->stuck_slots));
@@ -320,7 +320,7 @@ bool arrays() {
           std::size_t count;
           bool fail;
         };
-        dice d(*uniform<std::uint64_t>());
+        prng d(*uniform<std::uint64_t>());
         const auto steps = *between<std::size_t>(1, 40);
         const std::int64_t live = heap::state.live;
         {

@@ -30,12 +30,13 @@ namespace {
 
 using namespace props;
 
-const story& told() {
-  static const story some = make_story(11, 32, 8);
+const scenario& written() {
+  static const scenario some = make_scenario(11, 32, 8);
   return some;
 }
 
-/// Frames that were read, each of which is the story's, in its order: some may have been dropped.
+/// Frames that were read, each of which is the scenario's, in its order: some may have been
+/// dropped.
 std::uint64_t read_back(const std::string& path) {
   auto reader = capture_reader::open(path);
   if (!reader) return 0;
@@ -45,8 +46,8 @@ std::uint64_t read_back(const std::string& path) {
     const auto next = reader->next();
     if (!next) continue;  // the position has moved on
     if (!*next) return whole;
-    while (at < told().frames.size() && !same(**next, told().frames[at].view())) ++at;
-    require(at++ < told().frames.size());
+    while (at < written().frames.size() && !same(**next, written().frames[at].view())) ++at;
+    require(at++ < written().frames.size());
     ++whole;
   }
 }
@@ -56,15 +57,15 @@ enum class end { well, refused, thrown };
 
 end record(const std::string& path) {
   try {
-    auto writer = capture_writer::create(path, told().header);
+    auto writer = capture_writer::create(path, written().header);
     if (!writer) return end::refused;
-    for (const kept_frame& f : told().frames) {
+    for (const kept_frame& f : written().frames) {
       while (!(*writer)->has_room()) std::this_thread::yield();
       (void)(*writer)->offer(f.view());
     }
     const auto closed = (*writer)->close();
     const capture_totals totals = (*writer)->totals();
-    require(totals.frames + totals.dropped == told().frames.size());
+    require(totals.frames + totals.dropped == written().frames.size());
     return closed && totals.dropped == 0 ? end::well : end::refused;
   } catch (const std::bad_alloc&) {
     return end::thrown;
@@ -73,7 +74,7 @@ end record(const std::string& path) {
 
 end read(const std::string& path) {
   try {
-    return read_back(path) == told().frames.size() ? end::well : end::refused;
+    return read_back(path) == written().frames.size() ? end::well : end::refused;
   } catch (const std::bad_alloc&) {
     return end::thrown;
   }
@@ -117,7 +118,7 @@ std::uint64_t writing(std::string& now) {
   const scratch file;
   return each_allocation(
       now, [&] { return record(file.path()); },
-      [&] { require(read_back(file.path()) <= told().frames.size()); });
+      [&] { require(read_back(file.path()) <= written().frames.size()); });
 }
 
 std::uint64_t reading(std::string& now) {
@@ -125,7 +126,7 @@ std::uint64_t reading(std::string& now) {
   require(record(file.path()) == end::well);
   return each_allocation(
       now, [&] { return read(file.path()); },
-      [&] { require(read_back(file.path()) == told().frames.size()); });
+      [&] { require(read_back(file.path()) == written().frames.size()); });
 }
 
 }  // namespace

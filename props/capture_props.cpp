@@ -48,35 +48,35 @@ class places {
 };
 
 /// Writes it all, waiting where the writer is behind.
-void record(const story& told, const std::string& path) {
-  auto writer = capture_writer::create(path, told.header);
+void record(const scenario& written, const std::string& path) {
+  auto writer = capture_writer::create(path, written.header);
   RC_ASSERT(writer.has_value());
-  for (const kept_frame& f : told.frames) {
+  for (const kept_frame& f : written.frames) {
     while (!(*writer)->has_room()) std::this_thread::yield();
     RC_ASSERT((*writer)->offer(f.view()));
   }
   const auto closed = (*writer)->close();
   RC_ASSERT(closed.has_value());
-  RC_ASSERT(closed->frames == told.frames.size());
+  RC_ASSERT(closed->frames == written.frames.size());
   RC_ASSERT(closed->dropped == 0u);
 }
 
-/// How many frames the file has, all of which are read and are those of the story where they are
+/// How many frames the file has, all of which are read and are those of the scenario where they are
 /// readable; nothing where it is refused.
-std::optional<std::uint64_t> read_back(const story& told, const std::string& path,
+std::optional<std::uint64_t> read_back(const scenario& written, const std::string& path,
                                        bool all_readable) {
   auto reader = capture_reader::open(path);
   if (!reader) {
     RC_ASSERT(!reader.error().empty());
     return std::nullopt;
   }
-  RC_ASSERT(reader->frames() <= told.frames.size());
+  RC_ASSERT(reader->frames() <= written.frames.size());
   std::uint64_t number = 0;
   while (true) {
     const auto next = reader->next();
     if (next && !*next) break;
     RC_ASSERT(next.has_value() || !all_readable);
-    if (next) RC_ASSERT(same(**next, told.frames[number].view()));
+    if (next) RC_ASSERT(same(**next, written.frames[number].view()));
     ++number;
   }
   RC_ASSERT(number == reader->frames());
@@ -102,31 +102,31 @@ bool frames_come_back() {
   return rc::check("frames, the header and the times come back, in any order", [] {
     const auto slots = *props::between<std::uint64_t>(0, 70);
     const auto count = *props::between<std::size_t>(0, 150);
-    const story told = make_story(*props::uniform<std::uint64_t>(), slots, count);
+    const scenario written = make_scenario(*props::uniform<std::uint64_t>(), slots, count);
     const scratch file;
-    record(told, file.path());
-    RC_ASSERT(read_back(told, file.path(), true) == std::optional(std::uint64_t{count}));
+    record(written, file.path());
+    RC_ASSERT(read_back(written, file.path(), true) == std::optional(std::uint64_t{count}));
 
     auto reader = capture_reader::open(file.path());
     RC_ASSERT(reader.has_value());
     RC_ASSERT(reader->damage().empty());
     const capture_header& header = reader->header();
-    RC_ASSERT(header.bytes == told.header.bytes);
-    RC_ASSERT(header.began == told.header.began);
-    RC_ASSERT(header.device == told.header.device && header.build == told.header.build &&
-              header.profile == told.header.profile);
-    RC_ASSERT(header.windows == told.header.windows);
+    RC_ASSERT(header.bytes == written.header.bytes);
+    RC_ASSERT(header.began == written.header.began);
+    RC_ASSERT(header.device == written.header.device && header.build == written.header.build &&
+              header.profile == written.header.profile);
+    RC_ASSERT(header.windows == written.header.windows);
     for (int i = 0; i < 20 && count != 0; ++i) {
       const auto number = *props::between<std::size_t>(0, count - 1);
       const auto seen = reader->frame_at(number);
       RC_ASSERT(seen.has_value());
-      RC_ASSERT(same(*seen, told.frames[number].view()));
-      const auto at = told.frames[number].at;
+      RC_ASSERT(same(*seen, written.frames[number].view()));
+      const auto at = written.frames[number].at;
       const std::uint64_t from = reader->first_from(at);
-      RC_ASSERT(told.frames[from].at == at && (from == 0 || told.frames[from - 1].at < at));
+      RC_ASSERT(written.frames[from].at == at && (from == 0 || written.frames[from - 1].at < at));
       const std::uint64_t until = reader->last_until(at);
-      RC_ASSERT(told.frames[until].at == at &&
-                (until + 1 == count || told.frames[until + 1].at > at));
+      RC_ASSERT(written.frames[until].at == at &&
+                (until + 1 == count || written.frames[until + 1].at > at));
     }
     RC_ASSERT(!reader->frame_at(count).has_value());
   });
@@ -136,30 +136,30 @@ bool long_captures_have_many_indexes() {
   return rc::check("an index of several records is that of going through the file", [] {
     static int tries = 0;
     if (tries++ % 20 != 0) return;  // one takes as long as many of the other properties
-    const story told = make_story(*props::uniform<std::uint64_t>(), 2, 2500);
+    const scenario written = make_scenario(*props::uniform<std::uint64_t>(), 2, 2500);
     const scratch file;
-    record(told, file.path());
-    RC_ASSERT(read_back(told, file.path(), true) == std::optional(std::uint64_t{2500}));
+    record(written, file.path());
+    RC_ASSERT(read_back(written, file.path(), true) == std::optional(std::uint64_t{2500}));
     const file_bytes whole = file.read();
     file.resize(whole.size() - 1);  // without its end
-    RC_ASSERT(read_back(told, file.path(), true) == std::optional(std::uint64_t{2500}));
+    RC_ASSERT(read_back(written, file.path(), true) == std::optional(std::uint64_t{2500}));
   });
 }
 
 bool truncation_keeps_whole_frames() {
   places all;
   return rc::check("cut anywhere, a capture reads exactly the frames that are whole", [&all] {
-    const story told =
-        make_story(*props::uniform<std::uint64_t>(), *props::between<std::uint64_t>(0, 3), 5);
+    const scenario written =
+        make_scenario(*props::uniform<std::uint64_t>(), *props::between<std::uint64_t>(0, 3), 5);
     const scratch file;
-    record(told, file.path());
+    record(written, file.path());
     const file_bytes whole = file.read();
     const std::size_t header = load_word(whole.data(), 3);
     const auto ends = ends_of(whole);
     const std::size_t step = all.step();
     for (std::size_t size = whole.size() - 1; size < whole.size(); size -= step) {
       file.resize(size);
-      const auto frames = read_back(told, file.path(), true);
+      const auto frames = read_back(written, file.path(), true);
       if (size < header) {
         RC_ASSERT(!frames.has_value());
         continue;
@@ -174,15 +174,15 @@ bool truncation_keeps_whole_frames() {
 bool corruption_is_seen() {
   places all;
   return rc::check("no changed byte makes a frame another", [&all] {
-    const story told =
-        make_story(*props::uniform<std::uint64_t>(), *props::between<std::uint64_t>(0, 2), 4);
+    const scenario written =
+        make_scenario(*props::uniform<std::uint64_t>(), *props::between<std::uint64_t>(0, 2), 4);
     const scratch file;
-    record(told, file.path());
+    record(written, file.path());
     const file_bytes whole = file.read();
     for (std::size_t at = 0, step = all.step(); at < whole.size(); at += step) {
       const auto changed = whole[at] ^ static_cast<std::byte>(*props::between<int>(1, 255));
       file.write_at(at, std::span(&changed, 1));
-      (void)read_back(told, file.path(), false);
+      (void)read_back(written, file.path(), false);
       file.write_at(at, std::span(&whole[at], 1));
     }
   });
@@ -207,10 +207,10 @@ void read_hostile(const std::string& path) {
 
 bool hostile_bytes_are_survived() {
   return rc::check("whatever the bytes, with checksums that fit, too: no crash", [] {
-    const story told =
-        make_story(*props::uniform<std::uint64_t>(), *props::between<std::uint64_t>(0, 40), 6);
+    const scenario written =
+        make_scenario(*props::uniform<std::uint64_t>(), *props::between<std::uint64_t>(0, 40), 6);
     const scratch file;
-    record(told, file.path());
+    record(written, file.path());
     file_bytes all = file.read();
     random_numbers random(*props::uniform<std::uint64_t>());
     const auto any_byte = [&] { return static_cast<std::byte>(random.below(256)); };
@@ -268,7 +268,7 @@ bool hostile_bytes_are_survived() {
       read_hostile(file.path());
     }
     // 3. a header of other sizes before the same frames
-    capture_header other = told.header;
+    capture_header other = written.header;
     other.bytes.ring = 64ull * random.below(70);
     other.bytes.io_queue = 32ull * random.below(65);
     auto swapped = format::write_header(other);
@@ -321,9 +321,9 @@ bool claims_cost_nothing() {
 
 bool offsets_have_64_bits() {
   return rc::check("frames behind the fourth GiB are found, with an index and without", [] {
-    const story told = make_story(*props::uniform<std::uint64_t>(), 2, 2);
+    const scenario written = make_scenario(*props::uniform<std::uint64_t>(), 2, 2);
     const scratch small;
-    record(told, small.path());
+    record(written, small.path());
     const file_bytes all = small.read();
     const auto ends = ends_of(all);
     const std::size_t first_end = ends[0];
@@ -340,7 +340,7 @@ bool offsets_have_64_bits() {
     const std::uint64_t second = first_end + format::record_bytes + std::uint64_t{hole.stored};
     file.write_at(second, part(first_end, ends[1]));
     RC_ASSERT(second > 1ull << 32 || second + all.size() > 1ull << 32);
-    RC_ASSERT(read_back(told, file.path(), true) == std::optional<std::uint64_t>(2));
+    RC_ASSERT(read_back(written, file.path(), true) == std::optional<std::uint64_t>(2));
 
     const auto record_of = [&](std::size_t at) {
       return *format::read_record(
@@ -348,9 +348,9 @@ bool offsets_have_64_bits() {
     };
     file_bytes index;
     const std::size_t header = load_word(all.data(), 3);
-    format::append_entry({.offset = header, .at = told.frames[0].at, .key = 0}, index);
+    format::append_entry({.offset = header, .at = written.frames[0].at, .key = 0}, index);
     format::append_entry(
-        {.offset = second, .at = told.frames[1].at, .key = record_of(first_end).link}, index);
+        {.offset = second, .at = written.frames[1].at, .key = record_of(first_end).link}, index);
     const std::uint64_t index_at = second + (ends[1] - first_end);
     format::write_record({.what = format::kind::index,
                           .stored = static_cast<std::uint32_t>(index.size()),
@@ -360,33 +360,34 @@ bool offsets_have_64_bits() {
     file.write_at(index_at, place);
     file.write_at(index_at + place.size(), index);
     format::write_record(
-        {.what = format::kind::end, .number = 2, .at = told.frames[1].at, .link = index_at}, place);
+        {.what = format::kind::end, .number = 2, .at = written.frames[1].at, .link = index_at},
+        place);
     file.write_at(index_at + format::record_bytes + index.size(), place);
     RC_ASSERT(capture_reader::open(file.path())->damage().empty());
-    RC_ASSERT(read_back(told, file.path(), true) == std::optional<std::uint64_t>(2));
+    RC_ASSERT(read_back(written, file.path(), true) == std::optional<std::uint64_t>(2));
   });
 }
 
 bool drops_are_counted() {
   return rc::check("what is offered is in the file or counted as dropped", [] {
     const auto count = *props::between<std::size_t>(1, 300);
-    const story told = make_story(*props::uniform<std::uint64_t>(), 64, count);
+    const scenario written = make_scenario(*props::uniform<std::uint64_t>(), 64, count);
     const scratch file;
     std::vector<std::size_t> taken;
     {
-      auto writer = capture_writer::create(file.path(), told.header);
+      auto writer = capture_writer::create(file.path(), written.header);
       RC_ASSERT(writer.has_value());
       for (std::size_t i = 0; i < count; ++i) {
-        if ((*writer)->offer(told.frames[i].view())) taken.push_back(i);
+        if ((*writer)->offer(written.frames[i].view())) taken.push_back(i);
       }
       (*writer)->miss(3);
       // Of other sizes, from the past: refused.
-      kept_frame odd = told.frames.back();
+      kept_frame odd = written.frames.back();
       odd.buffers[1].resize(odd.buffers[1].size() + 64);
       while (!(*writer)->has_room()) std::this_thread::yield();
       RC_ASSERT(!(*writer)->offer(odd.view()));
-      odd = told.frames.back();
-      odd.at = told.frames[taken.back()].at - 1ns;
+      odd = written.frames.back();
+      odd.at = written.frames[taken.back()].at - 1ns;
       RC_ASSERT(!(*writer)->offer(odd.view()));
       const auto closed = (*writer)->close();
       RC_ASSERT(closed.has_value());
@@ -398,23 +399,23 @@ bool drops_are_counted() {
     for (const std::size_t i : taken) {
       const auto next = reader->next();
       RC_ASSERT(next.has_value() && next->has_value());
-      RC_ASSERT(same(**next, told.frames[i].view()));
+      RC_ASSERT(same(**next, written.frames[i].view()));
     }
   });
 }
 
 bool full_disks_are_reported() {
   return rc::check("a file that may not grow is reported, and what is whole in it reads", [] {
-    const story told = make_story(*props::uniform<std::uint64_t>(), 64, 100);
+    const scenario written = make_scenario(*props::uniform<std::uint64_t>(), 64, 100);
     const scratch file;
     rlimit usual{};
     ::getrlimit(RLIMIT_FSIZE, &usual);
     const rlimit small{.rlim_cur = *props::between<rlim_t>(2000, 40'000),
                        .rlim_max = usual.rlim_max};
-    auto writer = capture_writer::create(file.path(), told.header);
+    auto writer = capture_writer::create(file.path(), written.header);
     RC_ASSERT(writer.has_value());
     ::setrlimit(RLIMIT_FSIZE, &small);
-    for (const kept_frame& f : told.frames) {
+    for (const kept_frame& f : written.frames) {
       while (!(*writer)->has_room()) std::this_thread::yield();
       (void)(*writer)->offer(f.view());
     }
@@ -422,9 +423,9 @@ bool full_disks_are_reported() {
     ::setrlimit(RLIMIT_FSIZE, &usual);
     const capture_totals totals = (*writer)->totals();
     RC_ASSERT(!closed.has_value() && closed.error() == (*writer)->failure());
-    RC_ASSERT(totals.frames + totals.dropped == told.frames.size());
+    RC_ASSERT(totals.frames + totals.dropped == written.frames.size());
     RC_ASSERT(totals.bytes <= small.rlim_cur);
-    RC_ASSERT(read_back(told, file.path(), true) == std::optional(totals.frames));
+    RC_ASSERT(read_back(written, file.path(), true) == std::optional(totals.frames));
   });
 }
 

@@ -126,14 +126,14 @@ inline bool same(const frame& a, const frame& b) {
 }
 
 /// A made-up run: some buffers change wholly from frame to frame, some a little, some not at all.
-struct story {
+struct scenario {
   capture_header header{};
   std::vector<kept_frame> frames{};
 };
 
-inline story make_story(std::uint64_t seed, std::uint64_t slots, std::size_t count) {
+inline scenario make_scenario(std::uint64_t seed, std::uint64_t slots, std::size_t count) {
   random_numbers random(seed);
-  story made;
+  scenario made;
   made.header.bytes = {.control = abi::control_bytes + 4 * random.below(9),
                        .ring = slots * abi::slot_bytes,
                        .debug_log = random.below(2) == 0 ? 0u : 4u * (1 + random.below(40)),

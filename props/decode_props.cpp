@@ -14,7 +14,7 @@
 
 #include "rings.h"
 
-#include "plain_terms.h"
+#include "oracle_terms.h"
 
 namespace {
 
@@ -33,11 +33,11 @@ bool arbitrary_bytes() {
         between<std::size_t>(0, 1400),
         rc::gen::map(between<std::size_t>(0, 20), [](std::size_t slots) { return slots * 64; }));
     const auto offset = *between<std::size_t>(0, 7);
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     const placed control(noise(d, control_size), offset);
     const placed ring(noise(d, ring_size), 7 - offset);
     decoders fresh;
-    fresh.agree_with_the_plain_one(control.plain(), ring.plain(), {d.word(), d.word(), 0});
+    fresh.agree_with_the_oracle(control.plain(), ring.plain(), {d.word(), d.word(), 0});
   });
 }
 
@@ -50,7 +50,7 @@ bool real_rings() {
     const placed control(made.control, 7 - offset);
     const placed ring(made.ring, offset);
     decoders fresh;
-    fresh.agree_with_the_plain_one(control.plain(), ring.plain(), made.windows);
+    fresh.agree_with_the_oracle(control.plain(), ring.plain(), made.windows);
   });
 }
 
@@ -68,7 +68,7 @@ bool large_rings() {
     if (slots > 15'000 && shape.seed % 4 != 0) shape.windows = window_list::all;
     const auto made = build(shape);
     decoders fresh;
-    fresh.agree_with_the_plain_one(made.control, made.ring, made.windows);
+    fresh.agree_with_the_oracle(made.control, made.ring, made.windows);
   });
 }
 
@@ -77,13 +77,13 @@ bool reused_storage() {
     const auto shapes = *rc::gen::container<std::vector<ring_shape>>(
         any_shape(rc::gen::oneOf(between<std::uint32_t>(0, 3), between<std::uint32_t>(0, 200))));
     const auto seed = *uniform<std::uint64_t>();
-    dice d(seed);
+    prng d(seed);
     decoders kept;
     for (const ring_shape& shape : shapes) {
       auto made = build(shape);
       if (d.one_in(4)) made.control.resize(d.below(660));
       if (d.one_in(4)) made.ring.resize(d.below(made.ring.size() + 1));
-      kept.agree_with_the_plain_one(made.control, made.ring, made.windows);
+      kept.agree_with_the_oracle(made.control, made.ring, made.windows);
     }
   });
 }
@@ -92,7 +92,7 @@ bool queries() {
   return rc::check("active slots and active windows are those a filter by hand finds", [] {
     const auto shape = *any_shape(between<std::uint32_t>(0, 150));
     const auto made = build(shape);
-    const auto expected = plain::decode(made.control, made.ring, made.windows);
+    const auto expected = oracle::decode(made.control, made.ring, made.windows);
     const auto control = std::as_bytes(std::span(made.control));
     const auto ring = std::as_bytes(std::span(made.ring));
     mk::ring_telemetry telemetry;
@@ -101,20 +101,21 @@ bool queries() {
     RC_ASSERT(view.has_value());
 
     std::vector<std::uint32_t> asked{0, 7, 8, 0xFFFFFFFFu};
-    for (const plain::slot& s : expected.slots) asked.push_back(s.opcode);
+    for (const oracle::slot& s : expected.slots) asked.push_back(s.opcode);
     for (const std::uint32_t op : asked) {
-      std::vector<plain::slot> owed;
-      for (const plain::slot& s : expected.slots)
-        if (s.opcode == op && active(s.status)) owed.push_back(s);
-      expect_none(difference("active", plain_list(telemetry.active(mk::opcode{op})), owed));
-      expect_none(difference("active in view", plain_list(view->active(mk::opcode{op})), owed));
+      std::vector<oracle::slot> outstanding;
+      for (const oracle::slot& s : expected.slots)
+        if (s.opcode == op && active(s.status)) outstanding.push_back(s);
+      expect_none(difference("active", oracle_list(telemetry.active(mk::opcode{op})), outstanding));
+      expect_none(
+          difference("active in view", oracle_list(view->active(mk::opcode{op})), outstanding));
     }
 
-    std::vector<plain::window> open;
-    for (const plain::window& w : expected.windows)
+    std::vector<oracle::window> open;
+    for (const oracle::window& w : expected.windows)
       if (w.published + w.claimed + w.wait_io + w.yield + w.requeue > 0) open.push_back(w);
     expect_none(
-        difference("active windows", plain_list(telemetry.summary().active_windows()), open));
+        difference("active windows", oracle_list(telemetry.summary().active_windows()), open));
   });
 }
 
@@ -123,16 +124,16 @@ bool clearing() {
     const auto shape = *any_shape(between<std::uint32_t>(0, 150));
     const auto made = build(shape);
     decoders kept;
-    kept.agree_with_the_plain_one(made.control, made.ring, made.windows);
+    kept.agree_with_the_oracle(made.control, made.ring, made.windows);
     kept.telemetry.clear();
     kept.summary.clear();
     expect_none(difference(plainly({}, kept.telemetry), {}));
     expect_none(difference(plainly({}, kept.summary), {}));
-    kept.agree_with_the_plain_one(made.control, made.ring, made.windows);
+    kept.agree_with_the_oracle(made.control, made.ring, made.windows);
     const mk::ring_view nothing;
     RC_ASSERT(nothing.size() == 0u);
     RC_ASSERT((nothing.begin() == nothing.end() && nothing.bytes().empty()));
-    RC_ASSERT((plainly(nothing.control()) == plain::control{}));
+    RC_ASSERT((plainly(nothing.control()) == oracle::control{}));
   });
 }
 
@@ -160,7 +161,7 @@ bool random_access() {
 
 bool window_lists() {
   return rc::check("a prepared window list is the given one, sorted, each once", [] {
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     auto list = *rc::gen::container<std::vector<std::uint32_t>>(any_word());
     const auto more = *rc::gen::element<std::size_t>(0, 0, 40, 1000);
     for (std::size_t i = 0; i < more; ++i) list.push_back(d.word());
@@ -177,13 +178,13 @@ bool counters() {
     auto shape = *any_shape(between<std::uint32_t>(0, 300));
     shape.windows = window_list::none;
     const auto made = build(shape);
-    const auto p = plain::decode(made.control, made.ring, {});
+    const auto p = oracle::decode(made.control, made.ring, {});
     mk::ring_summary summary;
     RC_ASSERT(
         summary.decode(std::as_bytes(std::span(made.control)), std::as_bytes(std::span(made.ring)))
             .has_value());
     const auto got = summary.counters();
-    const plain::occupancy& o = p.occupancy;
+    const oracle::occupancy& o = p.occupancy;
     const std::uint64_t total = p.slots.size();
     const std::uint64_t depth =
         o.published + o.claimed + o.wait_io + o.yield + o.requeue + o.fault + o.unknown;

@@ -1,5 +1,5 @@
 // A kernel made up for the diagnostician: its buffers are the library's own, its work is published
-// by the library's publisher, and what its lanes do from one look to the next is told in numbers.
+// by the library's publisher, and what its lanes do from one sample to the next is told in numbers.
 #pragma once
 
 #include <rapidcheck.h>
@@ -44,7 +44,7 @@ class made_up_kernel {
     control_[at::lanes] = lanes;
   }
 
-  /// One look's time: so many slots arrive, so many may be drained.
+  /// One sample's time: so many slots arrive, so many may be drained.
   void run(std::uint64_t arrive, std::uint64_t drain) {
     const std::uint64_t room = flow_slots - (head_ - tail_);
     const std::uint64_t accepted = std::min(arrive, room + drain);
@@ -77,7 +77,7 @@ class made_up_kernel {
   void fault_code(std::uint32_t slot, std::uint32_t why) {
     ring_[std::size_t{slot} * 16 + 15] = why;
   }
-  [[nodiscard]] std::uint64_t owed() const { return head_ - tail_; }
+  [[nodiscard]] std::uint64_t outstanding() const { return head_ - tail_; }
   [[nodiscard]] std::span<const std::byte> control() const {
     return std::as_bytes(std::span(control_));
   }

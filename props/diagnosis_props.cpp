@@ -1,5 +1,5 @@
-// The diagnostician: each ailment is named when, and only when, it should be; an hour of mixed load
-// raises no alarm; bytes of any kind do no harm; and it allocates at its first look only.
+// The diagnostician: each finding is named when, and only when, it should be; an hour of mixed load
+// raises no alarm; bytes of any kind do no harm; and it allocates at its first sample only.
 #include <rapidcheck.h>
 
 #include <algorithm>
@@ -27,7 +27,7 @@ namespace {
 
 using namespace props;
 namespace mk = megakernel;
-using enum mk::ailment;
+using enum mk::finding_kind;
 using std::chrono::nanoseconds;
 using namespace std::chrono_literals;
 
@@ -46,17 +46,17 @@ using kernel = made_up_kernel<library>;
 /// A kernel that is looked at every so often.
 class ward {
  public:
-  ward(nanoseconds interval, nanoseconds patience)
-      : interval_(interval), doctor_({.patience = patience}) {}
+  ward(nanoseconds interval, nanoseconds hold_time)
+      : interval_(interval), doctor_({.hold_time = hold_time}) {}
 
   kernel& patient() { return kernel_; }
   nanoseconds now() const { return now_; }
   nanoseconds interval() const { return interval_; }
 
-  mk::diagnosis look(std::span<const std::uint32_t> torn = {}) {
+  mk::diagnosis observe(std::span<const std::uint32_t> torn = {}) {
     now_ += interval_;
     expect(telemetry_.decode(kernel_.control(), kernel_.ring()).has_value());
-    const auto found = doctor_.look(telemetry_, now_, torn, kernel_.ring());
+    const auto found = doctor_.observe(telemetry_, now_, torn, kernel_.ring());
     expect(found.has_value());
     expect(!found->findings.empty());
     expect(found->secondary().size() + 1 == found->findings.size());
@@ -69,21 +69,21 @@ class ward {
     return *found;
   }
   /// Some looks at a kernel that does well.
-  void warm_up(std::uint32_t looks) {
-    for (std::uint32_t i = 0; i < looks; ++i) {
+  void warm_up(std::uint32_t samples) {
+    for (std::uint32_t i = 0; i < samples; ++i) {
       kernel_.run(20, 20);
-      expect(!look().alarm());
+      expect(!observe().alarm());
     }
   }
-  /// Looks until the patience is over and then some, `between` having its way before each.
+  /// Looks until the hold time is over and then some, `between` having its way before each.
   template <class Between>
-  mk::diagnosis wait(Between between, nanoseconds patience, std::uint32_t more = 4,
+  mk::diagnosis wait(Between between, nanoseconds hold_time, std::uint32_t more = 4,
                      std::span<const std::uint32_t> torn = {}) {
     mk::diagnosis last;
-    const nanoseconds end = now_ + patience;
+    const nanoseconds end = now_ + hold_time;
     for (std::uint32_t extra = 0; now_ < end || extra < more; extra += now_ >= end) {
       between();
-      last = look(torn);
+      last = observe(torn);
     }
     return last;
   }
@@ -96,8 +96,8 @@ class ward {
   mk::ring_telemetry telemetry_;
 };
 
-std::set<mk::ailment> alarms(const mk::diagnosis& of) {
-  std::set<mk::ailment> all;
+std::set<mk::finding_kind> alarms(const mk::diagnosis& of) {
+  std::set<mk::finding_kind> all;
   for (const mk::finding& f : of.findings) {
     if (mk::is_alarm(f.what)) all.insert(f.what);
   }
@@ -105,17 +105,17 @@ std::set<mk::ailment> alarms(const mk::diagnosis& of) {
   return all;
 }
 
-std::string told(const mk::diagnosis& of) {
+std::string reported(const mk::diagnosis& of) {
   std::string text;
   for (const mk::finding& f : of.findings)
-    text += std::string(mk::name(f.what)) + ": " + std::string(mk::sentence(f, of.at).text()) +
+    text += std::string(mk::to_string(f.what)) + ": " + std::string(mk::sentence(f, of.at).text()) +
             std::string(mk::concerned(f, of.at).text()) + "\n";
   return text;
 }
 
-void expect_only(const mk::diagnosis& of, const std::set<mk::ailment>& wanted) {
+void expect_only(const mk::diagnosis& of, const std::set<mk::finding_kind>& wanted) {
   if (alarms(of) == wanted) return;
-  RC_LOG() << told(of);
+  RC_LOG() << reported(of);
   RC_FAIL("other alarms than expected");
 }
 
@@ -123,24 +123,24 @@ bool names_key(const mk::short_list<mk::concerned_key, 8>& keys, std::uint32_t k
   return std::ranges::any_of(keys, [key](const auto& k) { return k.key == key; });
 }
 
-/// How long looks are apart, and the patience.
+/// How long looks are apart, and the hold time.
 struct pace {
   nanoseconds interval = nanoseconds(
       *rc::gen::element<std::int64_t>(10'000'000, 25'000'000, 100'000'000, 1'000'000'000));
-  nanoseconds patience =
+  nanoseconds hold_time =
       nanoseconds(*rc::gen::element<std::int64_t>(200'000'000, 500'000'000, 1'000'000'000));
 };
 
 /// What goes wrong, and what is to be found then.
 struct trouble {
-  mk::ailment what;
+  mk::finding_kind what;
   bool whole;  ///< else other work goes on
   std::uint32_t slot = 0;
   std::uint32_t tenant = 0;
   std::uint32_t op = 0;
 };
 
-/// Brings the trouble about, for one look's time.
+/// Brings the trouble about, for one sample's time.
 void suffer(kernel& k, const trouble& t) {
   if (!t.whole) k.run(20, 20);
   if (t.what == throttled) k.word(at::throttled) += 3;
@@ -184,21 +184,21 @@ bool troubles() {
     t.slot = kernel::special_index(*between<std::uint32_t>(0, kernel::special_slots - 1));
     t.tenant = *between<std::uint32_t>(2, 28);  // not one that the queue is of
     t.op = *rc::gen::element(8u, 1000u, 0xFFFEu);
-    ward w(p.interval, p.patience);
+    ward w(p.interval, p.hold_time);
     w.warm_up(*between<std::uint32_t>(2, 9));
     begin(w.patient(), t);
     const nanoseconds began = w.now();
-    std::uint32_t looks = 0;
-    while (w.now() + p.interval - began < p.patience + p.interval && ++looks < 3) {
+    std::uint32_t samples = 0;
+    while (w.now() + p.interval - began < p.hold_time + p.interval && ++samples < 3) {
       suffer(w.patient(), t);
-      expect_only(w.look(), {});
+      expect_only(w.observe(), {});
     }
-    const auto found = w.wait([&] { suffer(w.patient(), t); }, p.patience, 5);
+    const auto found = w.wait([&] { suffer(w.patient(), t); }, p.hold_time, 5);
     expect_only(found, {t.what});
     const mk::finding& f = *found.find(t.what);
-    RC_ASSERT(f.whole == t.whole);
+    RC_ASSERT(f.kernel_wide == t.whole);
     RC_ASSERT((found.primary().what == t.what) == t.whole);
-    RC_ASSERT(!f.easing);
+    RC_ASSERT(!f.clearing);
     RC_ASSERT(f.slots_in_all == 1u);
     RC_ASSERT(f.slots[0].slot.index == t.slot);
     RC_ASSERT(f.slots[0].slot.tenant == t.tenant);
@@ -207,30 +207,30 @@ bool troubles() {
     RC_ASSERT(!mk::advice(f.what_to_try).empty());
     RC_ASSERT(f.since - began <= 2 * p.interval);
 
-    // One look without it eases the alarm, a second ends it.
+    // One sample without it eases the alarm, a second ends it.
     mend(w.patient(), t);
     w.patient().run(20, 20);
-    const auto easing = w.look();
-    RC_ASSERT(easing.find(t.what) != nullptr);
-    RC_ASSERT(easing.find(t.what)->easing);
+    const auto clearing = w.observe();
+    RC_ASSERT(clearing.find(t.what) != nullptr);
+    RC_ASSERT(clearing.find(t.what)->clearing);
     w.patient().run(20, 20);
-    expect_only(w.look(), {});
+    expect_only(w.observe(), {});
   });
 }
 
 bool handlers() {
   return rc::check("lanes that are all inside handlers are a stall although no heart beats", [] {
     const pace p;
-    ward w(p.interval, p.patience);
+    ward w(p.interval, p.hold_time);
     w.warm_up(3);
     w.patient().run(30, 5);  // two are claimed, the others wait
-    const auto found = w.wait([] {}, p.patience);
+    const auto found = w.wait([] {}, p.hold_time);
     expect_only(found, {stalled});
     const mk::finding& f = found.primary();
-    RC_ASSERT(f[mk::measure::held_slots] == 2u);
-    RC_ASSERT(f[mk::measure::lanes] == 2u);
-    RC_ASSERT(f[mk::measure::owed_slots] == w.patient().owed());
-    RC_ASSERT((f.what_to_try == mk::remedy::find_the_handler));
+    RC_ASSERT(f[mk::evidence_metric::held_slots] == 2u);
+    RC_ASSERT(f[mk::evidence_metric::lanes] == 2u);
+    RC_ASSERT(f[mk::evidence_metric::outstanding_slots] == w.patient().outstanding());
+    RC_ASSERT((f.what_to_try == mk::suggested_action::find_the_handler));
     for (const auto& s : f.slots) RC_ASSERT((s.slot.status == mk::slot_status::claimed));
   });
 }
@@ -238,33 +238,33 @@ bool handlers() {
 bool unclaimed() {
   return rc::check("slots that no lane claims are a stall, too", [] {
     const pace p;
-    ward w(p.interval, p.patience);
+    ward w(p.interval, p.hold_time);
     w.warm_up(3);
     w.patient().finish_all();
     w.patient().special(2, 1);
     w.patient().special(3, *rc::gen::element(5u, 6u));
-    const auto found = w.wait([&] { w.patient().pass(); }, p.patience);
+    const auto found = w.wait([&] { w.patient().pass(); }, p.hold_time);
     expect_only(found, {stalled});
-    RC_ASSERT((found.primary().what_to_try == mk::remedy::find_the_claim));
+    RC_ASSERT((found.primary().what_to_try == mk::suggested_action::find_the_claim));
     RC_ASSERT(found.primary().slots_in_all == 2u);
   });
 }
 
-bool looks_between_heartbeats() {
+bool samples_between_heartbeats() {
   return rc::check("looks that are closer than heartbeats hide no stall", [] {
     const pace p;
-    const auto looks = *between<std::uint32_t>(2, 3);  // to a heartbeat; after three it is dead
-    ward w(p.interval, p.patience);
+    const auto samples = *between<std::uint32_t>(2, 3);  // to a heartbeat; after three it is dead
+    ward w(p.interval, p.hold_time);
     w.warm_up(4);
     w.patient().finish_all();
     w.patient().special(2, 1);
     w.patient().special(3, *rc::gen::element(5u, 6u));
-    std::uint32_t look = 0;
+    std::uint32_t sample = 0;
     const auto beat = [&] {
-      if (++look % looks == 0) w.patient().pass();
+      if (++sample % samples == 0) w.patient().pass();
     };
-    expect_only(w.wait(beat, p.patience, 6), {stalled});
-    expect_only(w.wait(beat, p.patience), {stalled});
+    expect_only(w.wait(beat, p.hold_time, 6), {stalled});
+    expect_only(w.wait(beat, p.hold_time), {stalled});
   });
 }
 
@@ -272,13 +272,13 @@ bool faults() {
   return rc::check("a fault is said at once, and hides no stall", [] {
     const pace p;
     const auto why = *between<std::uint32_t>(1, 200);
-    ward w(p.interval, p.patience);
+    ward w(p.interval, p.hold_time);
     w.warm_up(4);
     w.patient().special(5, 7, 3, 1);
     w.patient().fault_code(kernel::special_index(5), why);
     w.patient().word(at::faults) += 1;
     w.patient().run(20, 20);
-    const auto first = w.look();
+    const auto first = w.observe();
     expect_only(first, {faulted});
     RC_ASSERT((first.primary().what == faulted));
     RC_ASSERT(first.primary().slots[0].slot.index == kernel::special_index(5));
@@ -287,15 +287,15 @@ bool faults() {
     RC_ASSERT(first.primary().opcodes[0].key == 1u);
 
     w.patient().run(20, 4);
-    const auto both = w.wait([&] { w.patient().pass(); }, p.patience);
+    const auto both = w.wait([&] { w.patient().pass(); }, p.hold_time);
     expect_only(both, {stalled, faulted});
     RC_ASSERT((both.primary().what == stalled));
 
     w.patient().free_special(5);
     w.patient().finish_all();
-    w.look();
+    w.observe();
     w.patient().pass();
-    const auto after = w.look();
+    const auto after = w.observe();
     expect_only(after, {});
     RC_ASSERT((after.primary().what == idle));
   });
@@ -305,35 +305,35 @@ bool idleness() {
   return rc::check("idle is never a stall, however long, and work after it has its own patience",
                    [] {
                      const pace p;
-                     ward w(p.interval, p.patience);
+                     ward w(p.interval, p.hold_time);
                      w.warm_up(*between<std::uint32_t>(0, 3));
                      w.patient().finish_all();
-                     w.look();
-                     const auto rest = w.wait([&] { w.patient().pass(); }, 20 * p.patience);
+                     w.observe();
+                     const auto rest = w.wait([&] { w.patient().pass(); }, 20 * p.hold_time);
                      expect_only(rest, {});
                      RC_ASSERT((rest.primary().what == idle));
-                     // Work that came just before a look.
+                     // Work that came just before a sample.
                      w.patient().run(10, 0);
-                     expect_only(w.look(), {});
+                     expect_only(w.observe(), {});
                      w.patient().pass();
-                     const auto second = w.look();
-                     if (p.interval < p.patience) expect_only(second, {});
+                     const auto second = w.observe();
+                     if (p.interval < p.hold_time) expect_only(second, {});
                      w.patient().run(0, 10);
-                     expect_only(w.look(), {});
+                     expect_only(w.observe(), {});
                    });
 }
 
 bool stops() {
   return rc::check("a kernel that left as it was told is stopped, whatever is owed", [] {
     const pace p;
-    ward w(p.interval, p.patience);
+    ward w(p.interval, p.hold_time);
     w.warm_up(3);
     w.patient().run(9, 3);
     w.patient().word(at::masks + 1) = *rc::gen::element(0u, 1u);
     w.patient().word(at::shutdown) = 1;
-    w.look();
+    w.observe();
     w.patient().word(at::lanes) = 0;
-    const auto found = w.wait([] {}, 3 * p.patience);
+    const auto found = w.wait([] {}, 3 * p.hold_time);
     expect_only(found, {});
     RC_ASSERT((found.primary().what == stopped));
   });
@@ -342,8 +342,8 @@ bool stops() {
 bool lanes_and_reasons() {
   return rc::check("a dead kernel's lanes are counted; a fault has no reason without the ring", [] {
     const pace p;
-    mk::diagnostician doctor({.patience = p.patience});
-    expect(doctor.options().patience == p.patience);
+    mk::diagnostician doctor({.hold_time = p.hold_time});
+    expect(doctor.options().hold_time == p.hold_time);
     const auto lanes = *rc::gen::element<std::uint32_t>(0, 1, 2);
     kernel k;
     k.word(at::lanes) = lanes;
@@ -353,9 +353,9 @@ bool lanes_and_reasons() {
     mk::ring_telemetry telemetry;
     expect(telemetry.decode(k.control(), k.ring()).has_value());
     mk::diagnosis found;
-    for (nanoseconds now{}; now <= 4 * p.interval + p.patience; now += p.interval)
-      found = doctor.look(telemetry, now).value();
-    RC_ASSERT(found.find(mk::ailment::slow) == nullptr);
+    for (nanoseconds now{}; now <= 4 * p.interval + p.hold_time; now += p.interval)
+      found = doctor.observe(telemetry, now).value();
+    RC_ASSERT(found.find(mk::finding_kind::slow) == nullptr);
     const mk::finding* const dying = found.find(dead);
     RC_ASSERT(dying != nullptr);
     const std::array<std::string_view, 3> wanted{"no lane says it is there",
@@ -371,27 +371,27 @@ bool lanes_and_reasons() {
 bool regressions() {
   return rc::check("a done count that goes back is said, and followed from there", [] {
     const pace p;
-    ward w(p.interval, p.patience);
+    ward w(p.interval, p.hold_time);
     w.patient().word(at::done) = *between<std::uint32_t>(1'000, 0x7000'0000);
     w.warm_up(4);
     const auto before = w.patient().word(at::done);
     const auto back = *between<std::uint32_t>(1, 500);
     w.patient().run(20, 20);
     w.patient().word(at::done) = before - back;
-    const auto found = w.look();
+    const auto found = w.observe();
     expect_only(found, {count_regressed});
-    RC_ASSERT(found.primary()[mk::measure::done_count] == before - back);
-    RC_ASSERT(found.primary()[mk::measure::previous_done_count] == before);
-    const auto later = w.wait([&] { w.patient().run(20, 20); }, 5 * p.patience);
+    RC_ASSERT(found.primary()[mk::evidence_metric::done_count] == before - back);
+    RC_ASSERT(found.primary()[mk::evidence_metric::previous_done_count] == before);
+    const auto later = w.wait([&] { w.patient().run(20, 20); }, 5 * p.hold_time);
     expect_only(later, {});
-    RC_ASSERT(later.primary()[mk::measure::drained_slots] == 20u);
+    RC_ASSERT(later.primary()[mk::evidence_metric::drained_slots] == 20u);
   });
 }
 
 bool tears() {
   return rc::check("a page that stays torn is named, one that is torn now and then is not", [] {
     const pace p;
-    ward w(p.interval, p.patience);
+    ward w(p.interval, p.hold_time);
     w.warm_up(3);
     const std::array<std::uint32_t, 1> torn{2};
     const auto slot = kernel::special_index(*between<std::uint32_t>(0, 7));
@@ -400,20 +400,21 @@ bool tears() {
       const bool now = i % 4 != 3;
       w.patient().status(slot) = now ? ~0u : 3;
       expect_only(
-          w.look(now ? std::span<const std::uint32_t>(torn) : std::span<const std::uint32_t>()),
+          w.observe(now ? std::span<const std::uint32_t>(torn) : std::span<const std::uint32_t>()),
           {});
     }
     w.patient().status(slot) = ~0u;
-    const auto found = w.wait([&] { w.patient().run(20, 20); }, p.patience, 9, torn);
-    expect_only(found, {mk::ailment::torn});
+    const auto found = w.wait([&] { w.patient().run(20, 20); }, p.hold_time, 9, torn);
+    expect_only(found, {mk::finding_kind::torn});
     RC_ASSERT(!mk::is_alarm(found.primary().what));
-    const mk::finding& f = *found.find(mk::ailment::torn);
+    const mk::finding& f = *found.find(mk::finding_kind::torn);
     RC_ASSERT(f.slots_in_all == 1u);
     RC_ASSERT(f.slots[0].slot.index == slot);
     RC_ASSERT(mk::sentence(f, w.now()).text().contains("1 page of 32 slots"));
     const std::array<std::uint32_t, 2> both{1, 2};
-    const auto more = w.wait([&] { w.patient().run(20, 20); }, p.patience, 9, both);
-    RC_ASSERT(mk::sentence(*more.find(mk::ailment::torn), w.now()).text().contains("2 pages of"));
+    const auto more = w.wait([&] { w.patient().run(20, 20); }, p.hold_time, 9, both);
+    RC_ASSERT(
+        mk::sentence(*more.find(mk::finding_kind::torn), w.now()).text().contains("2 pages of"));
   });
 }
 
@@ -422,27 +423,29 @@ bool slowness() {
     const pace p;
     const auto share = *rc::gen::element<std::uint64_t>(3, 20);
     const bool backlog = *rc::gen::arbitrary<bool>();
-    ward w(p.interval, p.patience);
-    const auto rate = static_cast<std::uint64_t>(p.interval / 1ms) * 8;  // a look
-    const auto windows = [&](std::uint32_t n) { return n * std::max<nanoseconds>(1s, p.patience); };
+    ward w(p.interval, p.hold_time);
+    const auto rate = static_cast<std::uint64_t>(p.interval / 1ms) * 8;  // a sample
+    const auto windows = [&](std::uint32_t n) {
+      return n * std::max<nanoseconds>(1s, p.hold_time);
+    };
     for (nanoseconds end = w.now() + windows(8); w.now() < end;) {
       w.patient().run(rate + 20, rate);
-      expect_only(w.look(), {});
+      expect_only(w.observe(), {});
     }
     mk::diagnosis found;
     for (nanoseconds end = w.now() + windows(6); w.now() < end;) {
       w.patient().run(backlog ? rate : rate / share / 2, backlog ? rate / share : rate);
-      found = w.look();
+      found = w.observe();
     }
     const bool wanted = backlog && share > 8;
-    expect_only(found, wanted ? std::set<mk::ailment>{slow} : std::set<mk::ailment>{});
+    expect_only(found, wanted ? std::set<mk::finding_kind>{slow} : std::set<mk::finding_kind>{});
     if (!wanted) return;
     RC_ASSERT((found.primary().what == slow));
-    RC_ASSERT(found.primary()[mk::measure::drain_rate] * 8 <
-              found.primary()[mk::measure::usual_drain_rate]);
+    RC_ASSERT(found.primary()[mk::evidence_metric::drain_rate] * 8 <
+              found.primary()[mk::evidence_metric::usual_drain_rate]);
     for (nanoseconds end = w.now() + windows(4); w.now() < end;) {
       w.patient().run(rate + 20, rate);
-      found = w.look();
+      found = w.observe();
     }
     expect_only(found, {});
   });
@@ -457,19 +460,19 @@ bool seldom() {
     mk::diagnostician doctor;
     mk::ring_telemetry telemetry;
     kernel k;
-    const auto look = [&](nanoseconds at) {
+    const auto observe = [&](nanoseconds at) {
       expect(telemetry.decode(k.control(), k.ring()).has_value());
-      return *doctor.look(telemetry, at);
+      return *doctor.observe(telemetry, at);
     };
     if (reported) k.word(at::high) = 1;
     k.special(0, 1);
-    look(0s);
+    observe(0s);
     k.word(at::done) += static_cast<std::uint32_t>(rate);
     k.pass();
-    look(1s);
+    observe(1s);
     k.word(at::done) += 17;
     k.pass();
-    const auto found = look(1s + gap);
+    const auto found = observe(1s + gap);
     expect_only(found, {});
     const bool wanted = !reported && gap.count() > longest;
     RC_ASSERT((found.primary().what == observer_too_slow) == wanted);
@@ -478,26 +481,26 @@ bool seldom() {
 
 bool doubts() {
   return rc::check("a slot that may have turned over is not named before it is believed", [] {
-    // As many slots are drained between looks as the ring has, so a slot that is CLAIMED with the
-    // same words each time may be another each time; sixteen looks in a row are no accident.
+    // As many slots are drained between samples as the ring has, so a slot that is CLAIMED with the
+    // same words each time may be another each time; sixteen samples in a row are no accident.
     ward w(100ms, 500ms);
     w.warm_up(3);
     w.patient().special(1, 2, 9, 1000);
     for (int i = 0; i < 14; ++i) {
       w.patient().run(500, 500);
-      const auto found = w.look();
+      const auto found = w.observe();
       expect_only(found, {});
       if (i >= 7) RC_ASSERT(found.find(observer_too_slow) != nullptr);
       RC_ASSERT((found.primary().what == healthy));
     }
     for (int i = 0; i < 4; ++i) {
       w.patient().run(500, 500);
-      w.look();
+      w.observe();
     }
     w.patient().run(500, 500);
-    const auto found = w.look();
+    const auto found = w.observe();
     expect_only(found, {stalled});
-    RC_ASSERT(!found.find(stalled)->whole);
+    RC_ASSERT(!found.find(stalled)->kernel_wide);
     RC_ASSERT(found.find(stalled)->slots[0].slot.tenant == 9u);
     RC_ASSERT(names_key(found.find(stalled)->opcodes, 1000));
   });
@@ -513,15 +516,15 @@ struct stretch {
 /// Load as operators know it: steady, in bursts, a trickle, nothing at all, handlers of most of a
 /// second. It is drained at rates that differ by a factor of four at most.
 bool quiet_hour(nanoseconds interval, std::uint64_t seed) {
-  dice d(seed);
+  prng d(seed);
   ward w(interval, 1s);
-  const auto looks = static_cast<std::uint64_t>(3600s / interval);
+  const auto samples = static_cast<std::uint64_t>(3600s / interval);
   const double part = std::chrono::duration<double>(interval).count();
   std::uint64_t left = 0;     // looks of this stretch
   std::uint64_t handler = 0;  // looks for which lanes are inside long handlers
   stretch now{};
   double owing = 0;
-  for (std::uint64_t i = 0; i < looks; ++i) {
+  for (std::uint64_t i = 0; i < samples; ++i) {
     if (left-- == 0) {
       left = 1 + static_cast<std::uint64_t>((1 + d.below(40)) / part);
       static constexpr std::array<std::uint64_t, 5> arrivals{0, 3, 400, 20'000, 300'000};
@@ -541,9 +544,10 @@ bool quiet_hour(nanoseconds interval, std::uint64_t seed) {
     handler -= inside;
     w.patient().run(arrive,
                     inside ? 0 : static_cast<std::uint64_t>(static_cast<double>(now.drain) * part));
-    const auto found = w.look();
+    const auto found = w.observe();
     if (!found.alarm()) continue;
-    std::printf("Alarm at look %llu:\n%s", static_cast<unsigned long long>(i), told(found).c_str());
+    std::printf("Alarm at look %llu:\n%s", static_cast<unsigned long long>(i),
+                reported(found).c_str());
     return false;
   }
   return true;
@@ -560,9 +564,9 @@ bool quiet_hours() {
 bool any_bytes() {
   return rc::check(
       "bytes of any kind do no harm, and nothing is allocated after the first look", [] {
-        dice d(*uniform<std::uint64_t>());
+        prng d(*uniform<std::uint64_t>());
         const std::uint32_t slots = d.below(80);
-        mk::diagnostician doctor({.patience = nanoseconds(d.below(5)), .looks = d.below(4)});
+        mk::diagnostician doctor({.hold_time = nanoseconds(d.below(5)), .samples = d.below(4)});
         mk::ring_telemetry telemetry;
         std::vector<std::uint32_t> control(160);
         std::vector<std::uint32_t> ring(std::size_t{slots} * 16);
@@ -588,7 +592,7 @@ bool any_bytes() {
                      .has_value());
           const std::uint64_t before = heap::state.allocations;
           const auto found =
-              doctor.look(telemetry, nanoseconds(now), torn, std::as_bytes(std::span(ring)));
+              doctor.observe(telemetry, nanoseconds(now), torn, std::as_bytes(std::span(ring)));
           expect(found.has_value());
           std::size_t written = 0;
           for (const mk::finding& f : found->findings) {
@@ -614,16 +618,16 @@ bool refusals() {
       mk::diagnostician poor;
       const auto refused = [&] {
         const heap::tripwire full(nth);
-        return poor.look(telemetry, 1s);
+        return poor.observe(telemetry, 1s);
       }();
       expect(!refused && refused.error().code == mk::error_code::out_of_memory);
-      expect(poor.look(telemetry, 1s).has_value());
+      expect(poor.observe(telemetry, 1s).has_value());
     }
-    expect(doctor.look(telemetry, 1s).has_value());
-    const auto earlier = doctor.look(telemetry, 0s);
+    expect(doctor.observe(telemetry, 1s).has_value());
+    const auto earlier = doctor.observe(telemetry, 0s);
     expect(!earlier && earlier.error().code == mk::error_code::clock_regressed);
     expect(telemetry.decode(k.control(), k.ring().first(64)).has_value());
-    const auto smaller = doctor.look(telemetry, 2s);
+    const auto smaller = doctor.observe(telemetry, 2s);
     expect(!smaller && smaller.error().code == mk::error_code::ring_resized);
   });
 }
@@ -631,26 +635,27 @@ bool refusals() {
 bool names() {
   return rc::check("everything has a name of its own", [] {
     std::set<std::string_view> all;
-    for (std::size_t i = 0; i < mk::ailments; ++i) {
-      all.insert(mk::name(static_cast<mk::ailment>(i)));
-      RC_ASSERT(!mk::title(static_cast<mk::ailment>(i)).empty());
+    for (std::size_t i = 0; i < mk::finding_kinds; ++i) {
+      all.insert(mk::to_string(static_cast<mk::finding_kind>(i)));
+      RC_ASSERT(!mk::title(static_cast<mk::finding_kind>(i)).empty());
     }
-    RC_ASSERT(all.size() == mk::ailments);
+    RC_ASSERT(all.size() == mk::finding_kinds);
     RC_ASSERT(all.count("") == 0u);
     std::set<std::string_view> advised;
-    for (int i = 1; i <= static_cast<int>(mk::remedy::find_the_load); ++i) {
-      const auto what = static_cast<mk::remedy>(i);
-      RC_ASSERT((all.insert(mk::name(what)).second && advised.insert(mk::advice(what)).second));
+    for (int i = 1; i <= static_cast<int>(mk::suggested_action::find_the_load); ++i) {
+      const auto what = static_cast<mk::suggested_action>(i);
+      RC_ASSERT(
+          (all.insert(mk::to_string(what)).second && advised.insert(mk::advice(what)).second));
       RC_ASSERT((mk::advice(what).ends_with('.') || mk::advice(what).ends_with('?')));
     }
-    RC_ASSERT(mk::advice(mk::remedy::nothing).empty());
+    RC_ASSERT(mk::advice(mk::suggested_action::nothing).empty());
     RC_ASSERT((mk::diagnosis().secondary().empty() && !mk::diagnosis().alarm()));
-    RC_ASSERT(mk::name(static_cast<mk::ailment>(mk::ailments)).empty());
-    RC_ASSERT(mk::name(static_cast<mk::remedy>(200)).empty());
-    RC_ASSERT(mk::name(static_cast<mk::measure>(200)).empty());
-    RC_ASSERT(mk::advice(static_cast<mk::remedy>(200)).empty());
-    RC_ASSERT(mk::name(mk::remedy::find_the_load) == "find_the_load");
-    RC_ASSERT(mk::name(mk::measure::longest_step) == "longest_step");
+    RC_ASSERT(mk::to_string(static_cast<mk::finding_kind>(mk::finding_kinds)).empty());
+    RC_ASSERT(mk::to_string(static_cast<mk::suggested_action>(200)).empty());
+    RC_ASSERT(mk::to_string(static_cast<mk::evidence_metric>(200)).empty());
+    RC_ASSERT(mk::advice(static_cast<mk::suggested_action>(200)).empty());
+    RC_ASSERT(mk::to_string(mk::suggested_action::find_the_load) == "find_the_load");
+    RC_ASSERT(mk::to_string(mk::evidence_metric::longest_step) == "longest_step");
   });
 }
 
@@ -661,7 +666,7 @@ int main() {
   ok &= troubles();
   ok &= handlers();
   ok &= unclaimed();
-  ok &= looks_between_heartbeats();
+  ok &= samples_between_heartbeats();
   ok &= faults();
   ok &= idleness();
   ok &= stops();

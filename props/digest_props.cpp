@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "plain_digest.h"
+#include "oracle_digest.h"
 #include "rings.h"
 #include "support.h"
 
@@ -35,7 +35,7 @@ T must(mk::result<T> got) {
 
 words to_words(const bytes& from) {
   words out(from.size() / 4);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = plain::word_at(from, i);
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = oracle::word_at(from, i);
   return out;
 }
 
@@ -44,11 +44,11 @@ std::span<const std::byte> view(const bytes& b) { return std::as_bytes(std::span
 /// A ring, and what is wanted of it.
 struct trial {
   built_ring ring;
-  plain::digest_wish wish;
+  oracle::digest_wish wish;
   mk::window_opcodes windows;
   [[nodiscard]] words digest() const {
     const words all = to_words(ring.ring);
-    return plain::make_digest(all.data(), all.size() / 16, wish);
+    return oracle::make_digest(all.data(), all.size() / 16, wish);
   }
 };
 
@@ -79,7 +79,7 @@ bool once(const char* hazard, Law law) {
 }
 
 bool is_empty(const mk::ring_digest& digest) {
-  return digest.summary() == mk::ring_summary() && digest.census() == mk::slot_census() &&
+  return digest.summary() == mk::ring_summary() && digest.counts() == mk::slot_counts() &&
          digest.request() == mk::digest_request{} && digest.unlisted_window_slots() == 0 &&
          digest.counters(mk::ring_sketch::status).empty();
 }
@@ -91,7 +91,7 @@ void expect_same(const mk::ring_digest& digest, const trial& of) {
   mk::ring_telemetry telemetry;
   must(telemetry.decode(control, ring, of.windows));
   RC_ASSERT(digest.summary() == telemetry.summary());
-  RC_ASSERT(digest.census() == mk::census_of(must(mk::ring_view::over(control, ring))));
+  RC_ASSERT(digest.counts() == mk::counts_of(must(mk::ring_view::over(control, ring))));
   RC_ASSERT(digest.unlisted_window_slots() == 0u);
   RC_ASSERT(digest.request().depth == of.wish.depth && digest.request().width == of.wish.width);
   auto from_digest = must(mk::telemetry_sketch::of_shape(3, 3));
@@ -175,8 +175,8 @@ void expect_as_judged(const words& digest, std::size_t size) {
   there.resize(size);
   mk::ring_digest decoded;
   const auto got = decoded.decode(view(bytes(640)), view(there));
-  const plain::digest_refusal wanted = plain::judge_digest(digest, size);
-  RC_ASSERT((got ? std::string_view() : mk::name(got.error().code)) == wanted.code);
+  const oracle::digest_refusal wanted = oracle::judge_digest(digest, size);
+  RC_ASSERT((got ? std::string_view() : mk::to_string(got.error().code)) == wanted.code);
   if (!got) {
     RC_ASSERT((got.error().index == wanted.index && got.error().found == wanted.found &&
                got.error().bound == wanted.bound));
@@ -188,10 +188,10 @@ void expect_as_judged(const words& digest, std::size_t size) {
   const std::array<std::uint32_t, 9> by_status{o.empty, o.published, o.claimed, o.done,   o.wait_io,
                                                o.yield, o.requeue,   o.fault,   o.unknown};
   RC_ASSERT(std::equal(by_status.begin(), by_status.end(), digest.begin() + 32));
-  RC_ASSERT(std::ranges::equal(decoded.census().opcodes.of, std::span(digest).subspan(48, 32)));
-  RC_ASSERT(std::ranges::equal(decoded.census().tenants.of, std::span(digest).subspan(80, 32)));
-  RC_ASSERT(decoded.census().opcodes.others == digest[9]);
-  RC_ASSERT(decoded.census().tenants.others == digest[10]);
+  RC_ASSERT(std::ranges::equal(decoded.counts().opcodes.of, std::span(digest).subspan(48, 32)));
+  RC_ASSERT(std::ranges::equal(decoded.counts().tenants.of, std::span(digest).subspan(80, 32)));
+  RC_ASSERT(decoded.counts().opcodes.others == digest[9]);
+  RC_ASSERT(decoded.counts().tenants.others == digest[10]);
   RC_ASSERT(decoded.unlisted_window_slots() == digest[6]);
   std::size_t at = 112;
   for (std::uint32_t which = 0; which < 4; ++which)
@@ -277,7 +277,7 @@ bool every_word() {
       ring.resize(ring.size() + 10);
     }
     const words whole =
-        plain::make_digest(ring.data(), 7, {.depth = 2, .width = 3, .opcodes = {9, 40}});
+        oracle::make_digest(ring.data(), 7, {.depth = 2, .width = 3, .opcodes = {9, 40}});
     const std::array<std::size_t, 4> counts{6, 9, 49, whole.size() - 4};
     for (std::size_t at = 0; at < whole.size(); ++at) {
       for (const std::uint32_t value : {whole[at] + 1, whole[at] - 1, 0u, ~0u}) {
@@ -339,9 +339,9 @@ bool equality() {
 /// The bounds of what a digest can be, which no small ring comes near.
 bool largest() {
   return once("the largest digest is one, and nothing larger", [] {
-    words digest = plain::make_digest(nullptr, 0, {.depth = 128, .width = 128});
+    words digest = oracle::make_digest(nullptr, 0, {.depth = 128, .width = 128});
     expect_as_judged(digest, digest.size() * 4);
-    RC_ASSERT(plain::wrong_with_digest(digest, digest.size() * 4) == std::string_view());
+    RC_ASSERT(oracle::wrong_with_digest(digest, digest.size() * 4) == std::string_view());
     for (const auto& [depth, width] :
          std::initializer_list<std::pair<std::uint32_t, std::uint32_t>>{
              {1, 16385}, {16385, 1}, {129, 128}, {0, 1}, {1, 0}, {65536, 65536}, {~0u, ~0u}}) {
@@ -354,7 +354,7 @@ bool largest() {
       ring[16 * i + 1] = 9;
       ring[16 * i + 4] = static_cast<std::uint32_t>(i * 0x9E3779B1u);
     }
-    words crowded = plain::make_digest(ring.data(), 8192, {.opcodes = {9}});
+    words crowded = oracle::make_digest(ring.data(), 8192, {.opcodes = {9}});
     RC_ASSERT(crowded[5] == 8192u);
     expect_as_judged(crowded, crowded.size() * 4);
     ++crowded[5];

@@ -40,11 +40,11 @@ mk::ring_telemetry snapshot(std::uint32_t done, std::size_t slots) {
   return telemetry;
 }
 
-refusal second_look(const mk::ring_telemetry& first, const mk::ring_telemetry& second,
-                    std::int64_t at) {
+refusal second_sample(const mk::ring_telemetry& first, const mk::ring_telemetry& second,
+                      std::int64_t at) {
   mk::health_tracker tracker;
-  RC_ASSERT(tracker.look(first, std::chrono::nanoseconds(100)).has_value());
-  return of(tracker.look(second, std::chrono::nanoseconds(at)));
+  RC_ASSERT(tracker.observe(first, std::chrono::nanoseconds(100)).has_value());
+  return of(tracker.observe(second, std::chrono::nanoseconds(at)));
 }
 
 refusal strict_log(std::size_t size_in_words, std::uint32_t cursor) {
@@ -113,11 +113,11 @@ std::vector<provoker> decoder_provokers() {
       {{done_count_regressed, buffer::control, 1, 4, 5},
        [] { return of(mk::health_since(snapshot(5, 1).summary(), snapshot(4, 1).summary())); }},
       {{done_count_regressed, buffer::control, 1, 4, 5},
-       [] { return second_look(snapshot(5, 1), snapshot(4, 1), 101); }},
+       [] { return second_sample(snapshot(5, 1), snapshot(4, 1), 101); }},
       {{clock_regressed, buffer::none, 0, 99, 100},
-       [] { return second_look(snapshot(5, 1), snapshot(5, 1), 99); }},
+       [] { return second_sample(snapshot(5, 1), snapshot(5, 1), 99); }},
       {{ring_resized, buffer::ring, 0, 2, 1},
-       [] { return second_look(snapshot(5, 1), snapshot(5, 2), 101); }},
+       [] { return second_sample(snapshot(5, 1), snapshot(5, 2), 101); }},
       {{digest_wrong_size, buffer::digest, 0, 447, 448}, [] { return digest(words(112), 447); }},
       {{digest_foreign, buffer::digest, 0, 0, 0x44524B4D}, [] { return digest(words(112), 448); }},
       {{digest_foreign, buffer::digest, 1, 2, 1}, [] { return digest(empty_digest().set(1, 2)); }},
@@ -299,10 +299,10 @@ bool every_code() {
                        reached.insert(ring_too_large);
                      }
                      for (const provoker& p : table) {
-                       RC_LOG() << "provoking " << mk::name(p.wanted.code) << '\n';
+                       RC_LOG() << "provoking " << mk::to_string(p.wanted.code) << '\n';
                        const refusal got = p.call();
                        RC_ASSERT(got.has_value());
-                       RC_ASSERT(mk::name(got->code) == mk::name(p.wanted.code));
+                       RC_ASSERT(mk::to_string(got->code) == mk::to_string(p.wanted.code));
                        RC_ASSERT((got->buffer == p.wanted.buffer));
                        RC_ASSERT(got->index == p.wanted.index);
                        RC_ASSERT(got->found == p.wanted.found);
@@ -312,7 +312,7 @@ bool every_code() {
                        reached.insert(got->code);
                      }
                      for (std::size_t value = 1; value <= mk::error_codes; ++value) {
-                       RC_LOG() << "looking for " << mk::name(code(value)) << '\n';
+                       RC_LOG() << "looking for " << mk::to_string(code(value)) << '\n';
                        RC_ASSERT(reached.contains(code(value)));
                      }
                      RC_ASSERT(reached.size() == mk::error_codes);
@@ -323,7 +323,7 @@ bool names() {
   return rc::check("codes have names of their own, and what is no code has none", [] {
     std::set<std::string_view> seen;
     for (std::size_t value = 1; value <= mk::error_codes; ++value) {
-      const std::string_view name = mk::name(code(value));
+      const std::string_view name = mk::to_string(code(value));
       RC_ASSERT(!name.empty());
       RC_ASSERT(name != "unknown_error");
       RC_ASSERT(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") == std::string_view::npos);
@@ -331,13 +331,13 @@ bool names() {
     }
     const auto other = *rc::gen::oneOf(rc::gen::just<std::uint16_t>(0),
                                        between<std::uint16_t>(mk::error_codes + 1, 0xFFFE));
-    RC_ASSERT(mk::name(code(other)) == "unknown_error");
+    RC_ASSERT(mk::to_string(code(other)) == "unknown_error");
     RC_ASSERT(mk::error{.code = code(other)}.message().text().back() == '.');
-    RC_ASSERT(mk::name(buffer::none).empty());
+    RC_ASSERT(mk::to_string(buffer::none).empty());
     for (const buffer b : {buffer::control, buffer::ring, buffer::debug_log, buffer::io_queue,
                            buffer::sketch, buffer::digest})
-      RC_ASSERT(seen.insert(mk::name(b)).second);
-    RC_ASSERT(mk::name(buffer{99}).empty());
+      RC_ASSERT(seen.insert(mk::to_string(b)).second);
+    RC_ASSERT(mk::to_string(buffer{99}).empty());
     // Nobody waits for a sketch.
     const mk::error odd{.code = mk::error_code::deadline_passed, .buffer = buffer::sketch};
     RC_ASSERT(!odd.message().text().empty());

@@ -1,4 +1,4 @@
-// The refusals of the runtime: the feed, the lanes, the pump, and the way up and down.
+// The refusals of the runtime: the queue, the lanes, the pump, and the way up and down.
 #include <pthread.h>
 
 #include <array>
@@ -29,21 +29,21 @@ using fakes::no_more_threads;
 using fakes::silent_lanes;
 using enum mk::error_code;
 using mk::buffer;
-using mk::gpu::answer;
+using mk::gpu::call_status;
 
 mk::deadline soon() { return mk::deadline::in(std::chrono::seconds(30)); }
 constexpr auto now = mk::deadline::immediate;
 constexpr mk::gpu_options on_card{.lanes = 32, .ring = mk::ring_memory::device};
 
-/// A feed that nobody drains.
+/// A queue that nobody drains.
 struct unattended {
   mk::kernel_buffers buffers;
-  mk::work_feed feed;
+  mk::submission_queue queue;
   explicit unattended(std::uint32_t slots, mk::schedule order = mk::schedule::ring_order)
       : buffers(mk::kernel_buffers::make({.slots = slots, .arena_bytes = 64}).value()),
-        feed(mk::work_feed::over(buffers, order).value()) {}
+        queue(mk::submission_queue::over(buffers, order).value()) {}
   unattended& publish(std::uint32_t count) {
-    for (std::uint32_t i = 0; i < count; ++i) feed.publish({}).value();
+    for (std::uint32_t i = 0; i < count; ++i) queue.publish({}).value();
     return *this;
   }
   unattended& status(std::uint32_t slot, mk::word value) {
@@ -51,11 +51,13 @@ struct unattended {
     return *this;
   }
   refusal batch_of(std::size_t items) {
-    return of(feed.publish_batch(0, std::vector<mk::batch_item>(items), 0));
+    return of(queue.publish_batch(0, std::vector<mk::batch_item>(items), 0));
   }
 };
 
-mk::runtime some_runtime() { return mk::runtime::make({.layout = {.slots = 8}}).value(); }
+mk::kernel_session some_runtime() {
+  return mk::kernel_session::make({.layout = {.slots = 8}}).value();
+}
 
 /// How `call` on a runtime with `lanes` silent lanes is refused; then they leave.
 template <class Call>
@@ -89,7 +91,7 @@ std::vector<provoker> feed_provokers() {
       {{slot_count_zero, buffer::ring, 0, 0, 1},
        [] { return of(mk::kernel_buffers::make({.slots = 0})); }},
       {{slot_count_zero, buffer::ring, 0, 0, 1},
-       [] { return of(mk::runtime::make({.layout = {.slots = 0}})); }},
+       [] { return of(mk::kernel_session::make({.layout = {.slots = 0}})); }},
       // Each buffer is checked before there is memory for any.
       {{observable_slots_too_large, buffer::control, 0, 1'048'577, 1'048'576},
        [] { return buffers_of({.slots = 1, .observable_words = 1'048'577}); }},
@@ -101,21 +103,21 @@ std::vector<provoker> feed_provokers() {
        [] { return buffers_of({.slots = 1, .io_slots = 65}); }},
       // The index says what most slots are.
       {{ring_full, buffer::ring, 1, 1, 4},
-       [] { return of(unattended(4).publish(4).feed.publish({})); }},
+       [] { return of(unattended(4).publish(4).queue.publish({})); }},
       {{ring_full, buffer::ring, 7, 1, 2},
        [] {
          return of(
-             unattended(4).publish(4).status(1, 7).status(2, 7).status(3, 2).feed.publish({}));
+             unattended(4).publish(4).status(1, 7).status(2, 7).status(3, 2).queue.publish({}));
        }},
       {{ring_full, buffer::ring, 8, 1, 1},  // an unknown status
-       [] { return of(unattended(1).status(0, 99).feed.publish({})); }},
+       [] { return of(unattended(1).status(0, 99).queue.publish({})); }},
       {{ring_full, buffer::ring, 5, 3, 1},  // there are two free slots, but not three in a row
        [] { return unattended(4).status(1, 5).batch_of(2); }},
       {{ring_full, buffer::ring, 1, 1, 2},  // of 10 slots, 2 are for CRITICAL
        [] {
          unattended ring(10, mk::schedule::by_priority);
-         for (int i = 0; i < 2; ++i) ring.feed.publish({.level = mk::priority::critical}).value();
-         return of(ring.feed.publish({.level = mk::priority::critical}));
+         for (int i = 0; i < 2; ++i) ring.queue.publish({.level = mk::priority::critical}).value();
+         return of(ring.queue.publish({.level = mk::priority::critical}));
        }},
       {{batch_out_of_range, buffer::ring, 0, 5, 4}, [] { return unattended(4).batch_of(4); }},
       {{batch_out_of_range, buffer::ring, 4, 3, 2},
@@ -126,14 +128,14 @@ std::vector<provoker> feed_provokers() {
       {{feed_closed, buffer::ring, 0, 0, 0},
        [] {
          unattended ring(1);
-         ring.feed.close(now()).value();
-         return of(ring.feed.publish({}));
+         ring.queue.close(now()).value();
+         return of(ring.queue.publish({}));
        }},
       {{feed_closed, buffer::ring, 0, 0, 0},
        [] {
          auto kernel = some_runtime();
          kernel.drain(now()).value();
-         return of(kernel.feed().publish_load_miss({}));
+         return of(kernel.queue().publish_load_miss({}));
        }},
   };
 }
@@ -145,18 +147,18 @@ std::vector<provoker> deadline_provokers() {
        [] {
          unattended ring(2);
          ring.publish(1);
-         const mk::receipt second = ring.feed.publish({}).value();
-         return of(ring.feed.wait(second, now()));
+         const mk::submission second = ring.queue.publish({}).value();
+         return of(ring.queue.wait(second, now()));
        }},
       {{deadline_passed, buffer::ring, 0, 1, 0},
        [] {
          auto kernel = some_runtime();
-         kernel.feed().publish({}).value();
+         kernel.queue().publish({}).value();
          return of(kernel.drain(now()));
        }},
       // A control word, and what it was to come to.
       {{deadline_passed, buffer::control, 128, 0, 7},
-       [] { return of(unattended(1).feed.wait_epoch(7, now())); }},
+       [] { return of(unattended(1).queue.wait_epoch(7, now())); }},
       {{deadline_passed, buffer::control, 146, 0, 1},
        [] {
          return with_silent_lanes(3, [](auto&, const refusal& launched) { return launched; });
@@ -200,29 +202,32 @@ std::vector<provoker> lane_provokers() {
       {{device_failed, buffer::none, 0, 719, 0},
        [] {
          auto kernel = some_runtime();
-         const auto& calls = fake_gpu<mk::gpu::answer::failed, mk::gpu::answer::yes>;
+         const auto& calls = fake_gpu<mk::gpu::call_status::failed, mk::gpu::call_status::yes>;
          return of(kernel.launch(mk::gpu_target::make(calls, {}).value(), soon()));
        }},
       // It is looked at to size the launch, and then has a wave of no lanes.
       {{device_failed, buffer::none, 0, 709, 0},
-       [] { return launch_of(fake_gpu<answer::yes, answer::yes, answer::failed>); }},
+       [] { return launch_of(fake_gpu<call_status::yes, call_status::yes, call_status::failed>); }},
       {{limit_zero, buffer::none, 0, 0, 1},
-       [] { return launch_of(fake_gpu<answer::yes, answer::yes, answer::yes, 0>); }},
+       [] { return launch_of(fake_gpu<call_status::yes, call_status::yes, call_status::yes, 0>); }},
       {{device_failed, buffer::none, 0, 719, 0},
-       [] { return launch_of(fake_gpu<answer::no_gpu, answer::yes>); }},
+       [] { return launch_of(fake_gpu<call_status::no_gpu, call_status::yes>); }},
       {{device_failed, buffer::none, 0, 719, 0},
-       [] { return launch_of(fake_gpu<answer::busy, answer::yes>); }},
+       [] { return launch_of(fake_gpu<call_status::busy, call_status::yes>); }},
       {{out_of_memory, buffer::none, 0, 8, 64},
-       [] { return launch_of(fake_gpu<answer::no_memory, answer::yes>); }},
+       [] { return launch_of(fake_gpu<call_status::no_memory, call_status::yes>); }},
       {{out_of_memory, buffer::none, 0, 8, 64},
-       [] { return launch_of(fake_gpu<answer::yes, answer::yes, answer::no_memory>); }},
+       [] {
+         return launch_of(fake_gpu<call_status::yes, call_status::yes, call_status::no_memory>);
+       }},
       // With a ring of its own, which a thread is to bring work to.
       {{device_failed, buffer::none, 0, 719, 0},
-       [] { return launch_of(fake_gpu<answer::failed, answer::yes>, on_card); }},
+       [] { return launch_of(fake_gpu<call_status::failed, call_status::yes>, on_card); }},
       {{lanes_refused, buffer::none, 0, 1, 0},
        [] {
          auto kernel = some_runtime();
-         auto target = mk::gpu_target::make(fake_gpu<answer::yes, answer::yes>, on_card).value();
+         auto target =
+             mk::gpu_target::make(fake_gpu<call_status::yes, call_status::yes>, on_card).value();
          const no_more_threads limit;
          return of(kernel.launch(std::move(target), soon()));
        }},
@@ -231,7 +236,8 @@ std::vector<provoker> lane_provokers() {
          unattended ring(8);
          mk::doorbell bell;
          const auto target =
-             mk::gpu_target::make(fake_gpu<answer::yes, answer::yes>, {.lanes = 32}).value();
+             mk::gpu_target::make(fake_gpu<call_status::yes, call_status::yes>, {.lanes = 32})
+                 .value();
          target->launch({.buffers = ring.buffers, .bell = bell}).value();
          return of(target->launch({.buffers = ring.buffers, .bell = bell}));
        }},
@@ -249,7 +255,7 @@ std::vector<provoker> lane_provokers() {
        [] {
          unattended ring(8);
          mk::doorbell bell;
-         const auto& calls = fake_gpu<mk::gpu::answer::yes, mk::gpu::answer::failed>;
+         const auto& calls = fake_gpu<mk::gpu::call_status::yes, mk::gpu::call_status::failed>;
          const auto target = mk::gpu_target::make(calls, {}).value();
          target->launch({.buffers = ring.buffers, .bell = bell}).value();
          return of(target->check());
@@ -257,13 +263,14 @@ std::vector<provoker> lane_provokers() {
       {{device_lanes_refused, buffer::none, 0, 128, 96},
        [] {
          auto kernel = some_runtime();
-         const auto& calls = fake_gpu<mk::gpu::answer::too_many_lanes, mk::gpu::answer::yes>;
+         const auto& calls =
+             fake_gpu<mk::gpu::call_status::too_many_lanes, mk::gpu::call_status::yes>;
          return of(kernel.launch(mk::gpu_target::make(calls, {.lanes = 128}).value(), soon()));
        }},
       {{memory_not_shared, buffer::none, 0, 0, 0},
        [] {
          auto kernel = some_runtime();
-         const auto& calls = fake_gpu<mk::gpu::answer::not_shared, mk::gpu::answer::yes>;
+         const auto& calls = fake_gpu<mk::gpu::call_status::not_shared, mk::gpu::call_status::yes>;
          return of(kernel.launch(mk::gpu_target::make(calls, {}).value(), soon()));
        }},
       // The one that serves the pump.

@@ -20,7 +20,7 @@
 
 #include "exhaustive.h"
 
-#include "plain_terms.h"
+#include "oracle_terms.h"
 
 namespace {
 
@@ -49,7 +49,7 @@ std::uint64_t copies(std::string& now) {
     if constexpr (mk::wire_is_native) {
       require(std::memcmp(got->words().data(), flipped.data(), 640) == 0);
     } else {
-      for (std::size_t i = 0; i < 160; ++i) require(got->words()[i] == plain::word_at(flipped, i));
+      for (std::size_t i = 0; i < 160; ++i) require(got->words()[i] == oracle::word_at(flipped, i));
     }
   });
 }
@@ -59,14 +59,14 @@ class readers {
  public:
   void agree(const bytes& control) {
     const auto view = std::as_bytes(std::span(control));
-    plain::decode(control, {}, {}, expected_);
+    oracle::decode(control, {}, {}, expected_);
     const auto decoded = mk::decode_control(view);
     require(decoded.has_value() && plainly(*decoded) == expected_.control);
     require(summary_.decode(view, {}).has_value() && telemetry_.decode(view, {}).has_value());
     require(summary_.control() == *decoded && telemetry_.control() == *decoded);
     const auto over = mk::ring_view::over(view, {});
     require(over.has_value() && over->control() == *decoded);
-    const auto word = [&](std::size_t i) { return plain::word_at(control, i); };
+    const auto word = [&](std::size_t i) { return oracle::word_at(control, i); };
     require(decoded->starvation() == word(135));
     for (std::size_t i = 0; i < 6; ++i) require(decoded->priority_offsets()[i] == word(129 + i));
     for (std::size_t i = 0; i < 32; ++i) require(decoded->quotas()[i] == word(32 + i));
@@ -86,7 +86,7 @@ class readers {
  private:
   mk::ring_summary summary_;
   mk::ring_telemetry telemetry_;
-  plain::decoded expected_;
+  oracle::decoded expected_;
 };
 
 std::uint64_t single_flips(std::string& now) {
@@ -114,7 +114,7 @@ std::uint64_t flips_of_what_matters(std::string& now) {
 }
 
 std::uint64_t done_counts(std::string& now) {
-  // Between two looks: a count that fell is refused, and the refusal says so.
+  // Between two samples: a count that fell is refused, and the refusal says so.
   const bytes before = to_bytes(running());
   bytes after = before;
   mk::ring_summary first;
@@ -122,7 +122,7 @@ std::uint64_t done_counts(std::string& now) {
   require(first.decode(std::as_bytes(std::span(before)), {}).has_value());
   return with_flips(after, bit_range{32, 32}, now, [&] {
     require(second.decode(std::as_bytes(std::span(after)), {}).has_value());
-    const std::uint32_t now_done = plain::word_at(after, 1);
+    const std::uint32_t now_done = oracle::word_at(after, 1);
     const auto delta = mk::health_since(first, second);
     require(delta.has_value() == (now_done >= 41));
     if (delta) {
@@ -137,7 +137,7 @@ std::uint64_t done_counts(std::string& now) {
 /// Calls `check` with blocks of every length up to `most`, each ending where its memory does.
 template <class Check>
 std::uint64_t every_length(std::size_t most, std::string& now, Check check) {
-  dice d(most);
+  prng d(most);
   for (std::size_t length = 0; length <= most; ++length) {
     now = "length " + std::to_string(length);
     const placed block(noise(d, length), length % 4);
@@ -147,17 +147,17 @@ std::uint64_t every_length(std::size_t most, std::string& now, Check check) {
 }
 
 std::string_view refusal_of(const auto& got) {
-  return got ? std::string_view() : mk::name(got.error().code);
+  return got ? std::string_view() : mk::to_string(got.error().code);
 }
 
 std::uint64_t control_and_ring_lengths(std::string& now) {
   mk::ring_telemetry telemetry;
   mk::ring_summary summary;
   const bytes whole(640);
-  plain::decoded expected;
+  oracle::decoded expected;
   const auto compare = [&](std::span<const unsigned char> control,
                            std::span<const unsigned char> ring) {
-    plain::decode(control, ring, {}, expected);
+    oracle::decode(control, ring, {}, expected);
     const auto c = std::as_bytes(control);
     const auto r = std::as_bytes(ring);
     require(refusal_of(telemetry.decode(c, r)) == expected.error);
@@ -194,8 +194,8 @@ std::uint64_t control_and_ring_lengths(std::string& now) {
       const auto view = std::as_bytes(ring);
       require(mk::read_done_slots(view, i).has_value() ==
               (i == 0 || (ring.size() % 4 == 0 && i <= slots)));
-      require(mk::salvage_done_slots(view, i).has_value() == (i != 0 && i <= slots));
-      const bool is_miss = i < slots && plain::word_at(ring, 16 * i + 1) == 0xFFFD;
+      require(mk::recover_done_slots(view, i).has_value() == (i != 0 && i <= slots));
+      const bool is_miss = i < slots && oracle::word_at(ring, 16 * i + 1) == 0xFFFD;
       require(mk::read_load_miss(view, i).has_value() == is_miss);
     }
     std::vector<std::uint32_t> storage(ring.size() / 4 + 1);
@@ -221,7 +221,7 @@ std::uint64_t debug_log_lengths(std::string& now) {
                                                           : "";
       require(refusal_of(mk::read_debug_log(view)) == wanted);
       const std::size_t kept = log.size() < 4 ? 0 : std::min<std::size_t>(cursor / 4, capacity / 4);
-      require(mk::salvage_debug_log(view).records.size() == kept);
+      require(mk::recover_debug_log(view).records.size() == kept);
     });
   }
   return cases;

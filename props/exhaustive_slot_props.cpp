@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "exhaustive.h"
-#include "plain_kernel.h"
+#include "oracle_kernel.h"
 
-#include "plain_terms.h"
+#include "oracle_terms.h"
 
 #include "interpret.h"
 
@@ -58,11 +58,11 @@ struct ring_of_three {
     }
   }
   [[nodiscard]] std::span<const std::byte> view() const { return std::as_bytes(std::span(bytes)); }
-  [[nodiscard]] std::uint32_t word(std::size_t i) const { return plain::word_at(bytes, 16 + i); }
+  [[nodiscard]] std::uint32_t word(std::size_t i) const { return oracle::word_at(bytes, 16 + i); }
 };
 constexpr bit_range middle{512, 512};
 
-void same(const mk::ring_summary& s, const plain::decoded& expected) {
+void same(const mk::ring_summary& s, const oracle::decoded& expected) {
   require(plainly(s.occupancy()) == expected.occupancy);
   require(s.windows().size() == expected.windows.size());
   for (std::size_t i = 0; i < expected.windows.size(); ++i)
@@ -76,12 +76,12 @@ std::uint64_t decoding(std::string& now) {
   const auto control_view = std::as_bytes(std::span(control));
   mk::ring_telemetry telemetry;
   mk::ring_summary summary;
-  plain::decoded expected;
+  oracle::decoded expected;
   std::uint64_t cases = 0;
   for (const slot_words& base : bases()) {
     ring_of_three ring(base);
     cases += with_flips(ring.bytes, middle, now, [&] {
-      plain::decode(control, ring.bytes, listed, expected);
+      oracle::decode(control, ring.bytes, listed, expected);
       require(telemetry.decode(control_view, ring.view(), windows).has_value());
       require(summary.decode(control_view, ring.view(), windows).has_value());
       same(telemetry.summary(), expected);
@@ -105,18 +105,18 @@ void read_slot(const ring_of_three& ring) {
   if (miss) require(miss->resource == ring.word(4) && miss->prefetch == (ring.word(5) != 0));
   const std::uint64_t done = ring.word(0) == 3;
   require(holds(mk::read_done_slots(ring.view(), 2), done));
-  require(mk::salvage_done_slots(ring.view(), 3) == done);
+  require(mk::recover_done_slots(ring.view(), 3) == done);
 }
 
 /// A packed slot's table by the protocol's text: where each operation's arguments begin and end, or
 /// nothing when they do not fit. docs/protocol.md#packed-layout
-struct plain_packed {
+struct oracle_packed {
   struct op {
     std::uint32_t code, first, last;
   };
   std::vector<op> ops;
   bool whole = false;
-  explicit plain_packed(std::span<const std::uint32_t, 12> words) {
+  explicit oracle_packed(std::span<const std::uint32_t, 12> words) {
     const auto byte = [&](std::uint32_t at) { return words[at / 4] >> at % 4 * 8 & 255; };
     const std::uint32_t count = byte(0);
     const std::uint32_t held = byte(1);
@@ -140,7 +140,7 @@ std::uint64_t reading(std::string& now) {
       read_slot(ring);
       std::array<std::uint32_t, 12> arguments;
       for (std::size_t i = 0; i < 12; ++i) arguments[i] = ring.word(4 + i);
-      const plain_packed expected(arguments);
+      const oracle_packed expected(arguments);
       const auto got = mk::read_packed_ops(arguments);
       require(got.has_value() == expected.whole);
       if (!got) return;
@@ -173,7 +173,7 @@ std::uint64_t publishing(std::string& now) {
     auto publisher = mk::ring_publisher::over(ring).value();
     const auto attempt = [&](auto call, std::uint32_t priority) {
       std::memcpy(ring.data(), flipped.data(), flipped.size());
-      const std::uint32_t status = plain::word_at(flipped, 16);
+      const std::uint32_t status = oracle::word_at(flipped, 16);
       const bool accepted = call();
       require(accepted == (status == 0 || status == 3));
       bytes after = flipped;
@@ -194,7 +194,7 @@ std::uint64_t publishing(std::string& now) {
           1);
       attempt([&] { return publisher.publish_work_items(1, 5, items).has_value(); }, 2);
       std::memcpy(ring.data(), flipped.data(), flipped.size());
-      const bool free = plain::word_at(flipped, 16) == 0 || plain::word_at(flipped, 16) == 3;
+      const bool free = oracle::word_at(flipped, 16) == 0 || oracle::word_at(flipped, 16) == 3;
       require(publisher.publish_load_miss(1, {.resource = 77, .prefetch = true}).has_value() ==
               free);
       bytes after = flipped;
@@ -206,7 +206,7 @@ std::uint64_t publishing(std::string& now) {
 }
 
 std::uint64_t executing(std::string& now) {
-  plain::kernel_state start;
+  oracle::kernel_state start;
   start.control.resize(168);
   start.control[2] = 3;
   for (std::size_t t = 0; t < 29; ++t) start.control[3 + t] = t % 5 != 4;
@@ -219,19 +219,19 @@ std::uint64_t executing(std::string& now) {
   std::uint64_t cases = 0;
   for (const slot_words& base : bases()) {
     bytes flipped = to_bytes(base);
-    plain::kernel_state got = start;
-    plain::kernel_state expected = start;
+    oracle::kernel_state got = start;
+    oracle::kernel_state expected = start;
     cases += with_flips(flipped, bit_range{0, 512}, now, [&] {
       got.control = start.control;
       got.debug_log = start.debug_log;
       got.io_queue = start.io_queue;
       got.ring.resize(16);
-      for (std::size_t i = 0; i < 16; ++i) got.ring[i] = plain::word_at(flipped, i);
+      for (std::size_t i = 0; i < 16; ++i) got.ring[i] = oracle::word_at(flipped, i);
       expected.control = got.control;
       expected.debug_log = got.debug_log;
       expected.io_queue = got.io_queue;
       expected.ring = got.ring;
-      plain::run_once(expected, 0, 1);
+      oracle::run_once(expected, 0, 1);
       kernel::interpret<kernel::dev::direct_counters<kernel::dev::host_memory>>(got, 1, false);
       require(got.control == expected.control);
       require(got.ring == expected.ring);
@@ -256,7 +256,7 @@ std::uint64_t io_slots(std::string& now) {
       require(std::memcmp(queue_bytes.data(), after.data(), after.size()) == 0);
     };
     cases += with_flips(flipped, bit_range{0, 256}, now, [&] {
-      const auto at = [&](std::size_t i) { return plain::word_at(flipped, i); };
+      const auto at = [&](std::size_t i) { return oracle::word_at(flipped, i); };
       const std::uint32_t s = at(6);
       reset();
       require(holds(queue.status(0), mk::io_status{s}));
@@ -294,19 +294,19 @@ std::uint64_t debug_logs(std::string& now) {
   for (const std::uint32_t cursor : {0u, 4u, 8u, 12u}) {
     bytes log = to_bytes(std::array<std::uint32_t, 9>{cursor, 1, 2, 3, 4, 5, 6, 7, 8});
     cases += with_flips(log, bit_range{0, 9 * 32}, now, [&] {
-      const std::uint64_t at = plain::word_at(log, 0);
+      const std::uint64_t at = oracle::word_at(log, 0);
       const std::uint64_t whole = std::min<std::uint64_t>(at / 4, 2);
       const auto view = std::as_bytes(std::span(log));
       const auto strict = mk::read_debug_log(view);
       require(strict.has_value() == (at <= 8 && at % 4 == 0));
-      const auto lenient = mk::salvage_debug_log(view);
+      const auto lenient = mk::recover_debug_log(view);
       require(lenient.records.size() == whole && lenient.dropped == (at + 3) / 4 - whole);
       if (strict) require(strict->size() == whole);
       for (std::size_t i = 0; i < whole; ++i) {
         const auto r = lenient.records[i];
-        require(r.format == plain::word_at(log, 1 + 4 * i));
+        require(r.format == oracle::word_at(log, 1 + 4 * i));
         for (std::size_t a = 0; a < 3; ++a)
-          require(r.arguments[a] == plain::word_at(log, 2 + 4 * i + a));
+          require(r.arguments[a] == oracle::word_at(log, 2 + 4 * i + a));
       }
     });
   }
@@ -346,12 +346,12 @@ std::uint64_t sketching(std::string& now) {
       require(sketch.assign(telemetry).has_value());
       for (auto* s : {&opcodes_seen, &active_seen, &tenants_seen, &statuses_seen}) s->clear();
       for (std::size_t slot = 0; slot < 3; ++slot) {
-        const std::uint32_t status = plain::word_at(ring.bytes, 16 * slot);
-        const std::uint32_t op = plain::word_at(ring.bytes, 16 * slot + 1);
+        const std::uint32_t status = oracle::word_at(ring.bytes, 16 * slot);
+        const std::uint32_t op = oracle::word_at(ring.bytes, 16 * slot + 1);
         const bool active = status == 1 || status == 2 || (status >= 4 && status <= 6);
         require(opcodes_seen.add(op, 1).has_value());
         if (active) require(active_seen.add(op, 1).has_value());
-        require(tenants_seen.add(plain::word_at(ring.bytes, 16 * slot + 2), 1).has_value());
+        require(tenants_seen.add(oracle::word_at(ring.bytes, 16 * slot + 2), 1).has_value());
         require(statuses_seen.add(status, 1).has_value());
       }
       require(sketch.ring_opcode() == opcodes_seen && sketch.active_opcode() == active_seen);

@@ -5,31 +5,32 @@ namespace props::fakes {
 
 namespace mk = megakernel;
 
-/// A GPU component that refuses, or loses its device: what no test can ask of a real one. What the
+/// A GPU plugin that refuses, or loses its device: what no test can ask of a real one. What the
 /// device answers, from the start and once it runs; and when it is looked at, as what.
-template <mk::gpu::answer Start, mk::gpu::answer Running,
-          mk::gpu::answer Look = mk::gpu::answer::yes, std::uint32_t Wave = 32>
+template <mk::gpu::call_status Start, mk::gpu::call_status Running,
+          mk::gpu::call_status Look = mk::gpu::call_status::yes, std::uint32_t Wave = 32>
 inline constexpr mk::gpu::interface fake_gpu{
     .version = mk::gpu::interface_version,
     .own_process = 0,
     .context = nullptr,
-    .look = [](void*, mk::gpu::card* found, mk::gpu::reason* why) -> mk::gpu::answer {
+    .probe = [](void*, mk::gpu::device_info* found, mk::gpu::failure* why) -> mk::gpu::call_status {
       *found = {};
       found->wave_size = Wave;
       why->number = 709;
       return Look;
     },
     .start = [](void*, const mk::gpu::request* wanted, mk::gpu::kernel** started,
-                std::uint32_t* lanes, mk::gpu::reason* why) -> mk::gpu::answer {
+                std::uint32_t* lanes, mk::gpu::failure* why) -> mk::gpu::call_status {
       *started = nullptr;
       *lanes = 96;
       why->number = 719;
       // Never looked into: the calls below are all that knows it.
-      if (Start == mk::gpu::answer::yes)
+      if (Start == mk::gpu::call_status::yes)
         *started = reinterpret_cast<mk::gpu::kernel*>(wanted->where.control);
       return Start;
     },
-    .running = [](mk::gpu::kernel*, std::uint32_t* lanes, mk::gpu::reason* why) -> mk::gpu::answer {
+    .running = [](mk::gpu::kernel*, std::uint32_t* lanes,
+                  mk::gpu::failure* why) -> mk::gpu::call_status {
       *lanes = 0;
       why->number = 700;
       return Running;
@@ -38,16 +39,16 @@ inline constexpr mk::gpu::interface fake_gpu{
     .flushed = [](mk::gpu::kernel*, std::uint32_t) { return false; },
     .leave = [](mk::gpu::kernel*) {},
     .close = [](mk::gpu::kernel*) {},
-    .carry = [](mk::gpu::kernel*, const mk::gpu::run*, std::uint32_t, std::uint32_t* room,
-                mk::gpu::reason*) -> mk::gpu::answer {
+    .upload = [](mk::gpu::kernel*, const mk::gpu::slot_range*, std::uint32_t, std::uint32_t* room,
+                 mk::gpu::failure*) -> mk::gpu::call_status {
       *room = 0;
       return Running;
     },
     .scan = [](mk::gpu::kernel*, const mk::gpu::scan_request*, void*, std::uint64_t,
-               std::uint64_t* size, mk::gpu::reason* why) -> mk::gpu::answer {
+               std::uint64_t* size, mk::gpu::failure* why) -> mk::gpu::call_status {
       *size = 0;
       why->number = 719;
-      return mk::gpu::answer::failed;
+      return mk::gpu::call_status::failed;
     },
 };
 
@@ -55,7 +56,7 @@ inline constexpr mk::gpu::interface fake_gpu{
 class silent_lanes : public mk::kernel_target {
  public:
   explicit silent_lanes(std::atomic<std::uint32_t>& count) : count_(count) {}
-  mk::result<void> launch(const mk::launch_site&) noexcept override { return {}; }
+  mk::result<void> launch(const mk::launch_context&) noexcept override { return {}; }
   bool flush(mk::deadline) noexcept override { return false; }
   [[nodiscard]] std::uint32_t running() const noexcept override { return count_; }
 

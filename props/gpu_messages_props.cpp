@@ -37,11 +37,11 @@ using bytes_type = std::vector<unsigned char>;
 
 constexpr std::uint64_t memory_bytes = 64 * 4096;
 
-/// A component that only remembers what it was asked.
+/// A plugin that only remembers what it was asked.
 struct remembered {
   int starts = 0;
   gpu::request wanted{};
-  std::vector<gpu::run> carried;
+  std::vector<gpu::slot_range> carried;
   std::uint32_t room = 0;
 };
 remembered seen;
@@ -51,39 +51,39 @@ constexpr gpu::interface remembering{
     .version = gpu::interface_version,
     .own_process = 0,
     .context = &seen,
-    .look = [](void*, gpu::card* found, gpu::reason*) -> gpu::answer {
+    .probe = [](void*, gpu::device_info* found, gpu::failure*) -> gpu::call_status {
       *found = {};
       found->wave_size = 32;
-      return gpu::answer::yes;
+      return gpu::call_status::yes;
     },
     .start = [](void*, const gpu::request* wanted, gpu::kernel** started, std::uint32_t* lanes,
-                gpu::reason*) -> gpu::answer {
+                gpu::failure*) -> gpu::call_status {
       ++seen.starts;
       seen.wanted = *wanted;
       *started = static_cast<gpu::kernel*>(static_cast<void*>(&the_kernel));
       *lanes = 32;
-      return gpu::answer::yes;
+      return gpu::call_status::yes;
     },
-    .running = [](gpu::kernel*, std::uint32_t* lanes, gpu::reason*) -> gpu::answer {
+    .running = [](gpu::kernel*, std::uint32_t* lanes, gpu::failure*) -> gpu::call_status {
       *lanes = 7;
-      return gpu::answer::yes;
+      return gpu::call_status::yes;
     },
     .ask_flush = [](gpu::kernel*) -> std::uint32_t { return 9; },
     .flushed = [](gpu::kernel*, std::uint32_t number) { return number == 9; },
     .leave = [](gpu::kernel*) {},
     .close = [](gpu::kernel*) {},
-    .carry = [](gpu::kernel*, const gpu::run* runs, std::uint32_t count, std::uint32_t* room,
-                gpu::reason*) -> gpu::answer {
-      seen.carried.insert(seen.carried.end(), runs, runs + count);
+    .upload = [](gpu::kernel*, const gpu::slot_range* ranges, std::uint32_t count,
+                 std::uint32_t* room, gpu::failure*) -> gpu::call_status {
+      seen.carried.insert(seen.carried.end(), ranges, ranges + count);
       *room = seen.room;
-      return gpu::answer::yes;
+      return gpu::call_status::yes;
     },
     .scan = [](gpu::kernel*, const gpu::scan_request* wanted, void* bytes, std::uint64_t capacity,
-               std::uint64_t* size, gpu::reason*) -> gpu::answer {
-      if (wanted->patience == 0) return gpu::answer::busy;
+               std::uint64_t* size, gpu::failure*) -> gpu::call_status {
+      if (wanted->timeout == 0) return gpu::call_status::busy;
       *size = std::min<std::uint64_t>(capacity, 3);
       std::memcpy(bytes, "abc", *size);
-      return gpu::answer::yes;
+      return gpu::call_status::yes;
     },
 };
 
@@ -181,10 +181,10 @@ bool conversation() {
 struct started_trial : trial {
   started_trial() {
     auto asked = good_start();
-    asked.ring_on_card = 1;
+    asked.device_ring = 1;
     const auto got =
         reply_to<messages::start>(gpu, question<messages::start>(asked), some_memory());
-    RC_ASSERT(got.has_value() && seen.wanted.ring_on_card == 1u);
+    RC_ASSERT(got.has_value() && seen.wanted.device_ring == 1u);
     check_started(seen.wanted);
   }
 };
@@ -192,16 +192,16 @@ struct started_trial : trial {
 bool carrying() {
   return rc::check("runs are carried where there is room, and only of the ring", [] {
     started_trial t;
-    seen.room = *between<std::uint32_t>(0, gpu::most_runs);
-    const auto room = reply_to<messages::carry>(t.gpu, question<messages::carry>({}));
+    seen.room = *between<std::uint32_t>(0, gpu::most_ranges);
+    const auto room = reply_to<messages::upload>(t.gpu, question<messages::upload>({}));
     RC_ASSERT(room && room->body.room == seen.room && seen.carried.empty());
-    messages::carry::asked asked{};
-    asked.count = *between<std::uint32_t>(0, gpu::most_runs + 1);
+    messages::upload::asked asked{};
+    asked.count = *between<std::uint32_t>(0, gpu::most_ranges + 1);
     bool right = asked.count <= seen.room;
     const auto edge = rc::gen::element<std::uint32_t>(0, 1, 2, 62, 63, 64, 65, 0xFFFF'FFFFu);
-    for (std::uint32_t i = 0; i < gpu::most_runs; ++i) {
+    for (std::uint32_t i = 0; i < gpu::most_ranges; ++i) {
       const bool used = i < asked.count;
-      auto& [first, count] = asked.runs[i];
+      auto& [first, count] = asked.ranges[i];
       first = used ? *between<std::uint32_t>(0, 31) : 0;
       count = used ? *between<std::uint32_t>(1, 33) : 0;
       if (*between<int>(0, 200) == 0) first = *edge;
@@ -209,12 +209,12 @@ bool carrying() {
       right = right &&
               (used ? count != 0 && std::uint64_t{first} + count <= 64 : first == 0 && count == 0);
     }
-    const auto got = reply_to<messages::carry>(t.gpu, question<messages::carry>(asked));
+    const auto got = reply_to<messages::upload>(t.gpu, question<messages::upload>(asked));
     RC_ASSERT(got.has_value() == right);
     RC_ASSERT(seen.carried.size() == (right ? asked.count : 0u));
     for (std::size_t i = 0; i < seen.carried.size(); ++i)
-      RC_ASSERT(seen.carried[i].first == asked.runs[i].first &&
-                seen.carried[i].count == asked.runs[i].count);
+      RC_ASSERT(seen.carried[i].first == asked.ranges[i].first &&
+                seen.carried[i].count == asked.ranges[i].count);
   });
 }
 
@@ -227,7 +227,7 @@ bool scanning() {
       const auto busy = reply_to<messages::scan>(t.gpu, question<messages::scan>(asked),
                                                  sealed(4096, F_SEAL_SHRINK));
       RC_ASSERT(busy && busy->how == 0u && busy->body.busy == 1u && busy->body.bytes == 0u);
-      asked.patience = 1;
+      asked.timeout = 1;
       const int file = sealed(*rc::gen::element<std::uint64_t>(1, 3, 9000), F_SEAL_SHRINK);
       const int ours = ::dup(file);
       const auto got = reply_to<messages::scan>(t.gpu, question<messages::scan>(asked), file);
@@ -316,7 +316,7 @@ bool wrong_fields() {
     const auto some = *between<std::uint32_t>(2, 0xFFFF'FFFEu);
     refused_with([&](auto& a) { a.by_priority = some; }, some_memory());
     refused_with([&](auto& a) { a.one_shot = some; }, some_memory());
-    refused_with([&](auto& a) { a.ring_on_card = some; }, some_memory());
+    refused_with([&](auto& a) { a.device_ring = some; }, some_memory());
     refused_with([&](auto& a) { a.where.quotas = some; }, some_memory());
     refused_with([](auto& a) { a.where.control.count = 159; }, some_memory());
     refused_with([](auto& a) { a.where.ring = {}; }, some_memory());
@@ -335,13 +335,14 @@ bool anything() {
     seen = {};
     server gpu(remembering);
     for (int turn = 0; turn < 6; ++turn) {
-      auto bytes = *rc::gen::oneOf(
-          rc::gen::just(question<messages::open>({})),
-          rc::gen::just(question<messages::start>(good_start())),
-          rc::gen::just(question<messages::running>({})),
-          rc::gen::just(question<messages::flushed>({.number = 1})),
-          rc::gen::just(question<messages::carry>({})), rc::gen::just(question<messages::scan>({})),
-          rc::gen::container<bytes_type>(rc::gen::arbitrary<unsigned char>()));
+      auto bytes =
+          *rc::gen::oneOf(rc::gen::just(question<messages::open>({})),
+                          rc::gen::just(question<messages::start>(good_start())),
+                          rc::gen::just(question<messages::running>({})),
+                          rc::gen::just(question<messages::flushed>({.number = 1})),
+                          rc::gen::just(question<messages::upload>({})),
+                          rc::gen::just(question<messages::scan>({})),
+                          rc::gen::container<bytes_type>(rc::gen::arbitrary<unsigned char>()));
       if (*between<int>(0, 3) == 0 && !bytes.empty())
         bytes[*between<std::size_t>(0, bytes.size() - 1)] ^=
             static_cast<unsigned char>(*between<std::uint32_t>(1, 255));
@@ -349,7 +350,7 @@ bool anything() {
       const int memory = *rc::gen::arbitrary<bool>() ? some_memory() : -1;
       const int starts = seen.starts;
       const auto got = gpu.answer_to(bytes, memory);
-      RC_ASSERT(got.empty() || got.size() >= sizeof(messages::header) + 8 + sizeof(gpu::reason));
+      RC_ASSERT(got.empty() || got.size() >= sizeof(messages::header) + 8 + sizeof(gpu::failure));
       if (!got.empty()) RC_ASSERT(std::equal(bytes.begin(), bytes.begin() + 8, got.begin()));
       if (seen.starts != starts) check_started(seen.wanted);
     }

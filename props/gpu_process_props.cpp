@@ -1,4 +1,4 @@
-// A GPU in a process of its own, over a component that needs no GPU (fake_component.cpp): whatever
+// A GPU in a process of its own, over a plugin that needs no GPU (fake_plugin.cpp): whatever
 // becomes of that process, this one is told so in time, keeps nothing of it, and the next runtime
 // works.
 #include <dlfcn.h>
@@ -37,7 +37,7 @@
 
 #include <megakernel/gpu/messages.h>
 
-#include "fake_component.h"
+#include "fake_plugin.h"
 #include "support.h"
 
 #include "runtime_support.h"
@@ -179,13 +179,13 @@ class untouched {
   std::ptrdiff_t files_ = open_files();
 };
 
-mk::gpu_component fake_gpu(const char* name = "fake_works") {
-  auto found = mk::gpu_component::find(name, own);
+mk::gpu_plugin fake_gpu(const char* name = "fake_works") {
+  auto found = mk::gpu_plugin::find(name, own);
   if (!found) require(false, found.error());
   return *found;
 }
 std::string refusal_of(const char* name) {
-  const auto found = mk::gpu_component::find(name, own);
+  const auto found = mk::gpu_plugin::find(name, own);
   require(!found, "it was found");
   return found.error();
 }
@@ -193,9 +193,9 @@ bool says(const std::string& sentence, std::string_view part) {
   return sentence.find(part) != std::string::npos;
 }
 
-mk::runtime some_runtime(mk::schedule order = mk::schedule::ring_order) {
+mk::kernel_session some_runtime(mk::schedule order = mk::schedule::ring_order) {
   static constexpr std::array<mk::word, 256> table{};
-  return value_of(mk::runtime::make(
+  return value_of(mk::kernel_session::make(
       {.layout = {.slots = slots, .arena_bytes = 100, .dfa_table = table, .shared = true},
        .order = order}));
 }
@@ -203,25 +203,26 @@ std::unique_ptr<mk::kernel_target> target(const mk::gpu_options& options = {.lan
   return value_of(mk::gpu_target::make(fake_gpu().calls(), options));
 }
 
-void publish(mk::runtime& kernel, fake::asked what, std::uint32_t index = 0,
+void publish(mk::kernel_session& kernel, fake::asked what, std::uint32_t index = 0,
              std::uint32_t value = 0) {
   const std::array<mk::word, 3> arguments{what, index, value};
   value_of(
-      kernel.feed().publish({.op = mk::opcode{fake::mischief}, .arguments = arguments}, soon()));
+      kernel.queue().publish({.op = mk::opcode{fake::mischief}, .arguments = arguments}, soon()));
 }
 
 /// Launches, has everything run, and stops.
-void works(mk::runtime& kernel, const mk::gpu_options& options = {.lanes = 3},
+void works(mk::kernel_session& kernel, const mk::gpu_options& options = {.lanes = 3},
            std::uint32_t count = 1000) {
   value_of(kernel.launch(target(options), soon()));
   for (std::uint32_t i = 0; i < count; ++i) publish(kernel, fake::add, i % 7, i);
-  const mk::account drained = value_of(kernel.drain(soon()));
-  require(drained.done == count && drained.faults == 0 && drained.owed == 0, "not all was run");
+  const mk::work_totals drained = value_of(kernel.drain(soon()));
+  require(drained.done == count && drained.faults == 0 && drained.outstanding == 0,
+          "not all was run");
   std::array<std::uint32_t, 7> sums{};
   for (std::uint32_t i = 0; i < count; ++i) sums[i % 7] += i;
   for (std::uint32_t i = 0; i < sums.size(); ++i)
     require(control(kernel, mk::abi::observable_word + i) == sums[i], "not what was published");
-  const mk::account stopped = value_of(kernel.stop(soon()));
+  const mk::work_totals stopped = value_of(kernel.stop(soon()));
   require(stopped.running == 0 && stopped.done == count, "not all has left");
 }
 void works() {
@@ -238,7 +239,7 @@ bool whole() {
     }
     // Without an arena and a table, and with as many lanes as suit it.
     {
-      auto bare = value_of(mk::runtime::make({.layout = {.slots = 4, .shared = true}}));
+      auto bare = value_of(mk::kernel_session::make({.layout = {.slots = 4, .shared = true}}));
       works(bare, {});
     }
     before.check();
@@ -287,10 +288,10 @@ bool finding() {
     require(says(refusal_of("fake_old"), "another version"));
     require(says(refusal_of("fake_absent"), "the fake is not to be seen"));
     require(says(refusal_of("fake_crashing"), "ended by signal"));
-    require(says(refusal_of("fake_nowhere"), "There is no GPU component"));
+    require(says(refusal_of("fake_nowhere"), "There is no GPU plugin"));
     before.check();
     const auto found = fake_gpu();
-    require(found.card() == "a fake" && found.wave_size() == fake::wave_size);
+    require(found.device_name() == "a fake" && found.wave_size() == fake::wave_size);
     require(&fake_gpu().calls() == &found.calls(), "found twice, it is two");
     // The process that waits is looked after, and replaced where it has gone.
     const pid_t waiting = only_child();
@@ -302,7 +303,7 @@ bool finding() {
   });
 }
 
-/// For what it lives, the files of a component are looked for there.
+/// For what it lives, the files of a plugin are looked for there.
 class looked_for_in {
  public:
   explicit looked_for_in(const char* place) {
@@ -344,18 +345,18 @@ bool in_this_process() {
   return once("a component of this process does not run, or is not named where there is none", [] {
     const untouched before;
     const auto why_not = [](const char* name) {
-      const auto found = mk::gpu_component::find(name);
+      const auto found = mk::gpu_plugin::find(name);
       require(!found, "it was found");
       return found.error();
     };
     require(says(why_not("fake_old"), "libfake_old.cuda.so: it was built for another version"));
     require(says(why_not("fake_absent"), "libfake_absent.cuda.so: the fake is not to be seen"));
-    require(says(why_not("fake_nowhere"), "There is no GPU component: neither libfake_nowhere"));
+    require(says(why_not("fake_nowhere"), "There is no GPU plugin: neither libfake_nowhere"));
     {
       const folder here;
       std::ofstream(here.path() / "libtext.cuda.so") << "no library";
       std::filesystem::copy_file(here.path() / "libtext.cuda.so", here.path() / "libtext.amd.so");
-      // A library that is no component.
+      // A library that is no plugin.
       link_map* standard = nullptr;
       void* const loaded = ::dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
       require(loaded != nullptr && ::dlinfo(loaded, RTLD_DI_LINKMAP, &standard) == 0);
@@ -370,11 +371,11 @@ bool in_this_process() {
     }
     for (const char* const nothing : {static_cast<const char*>(nullptr), ""}) {
       const looked_for_in usual(nothing);
-      require(says(why_not("fake_nowhere"), "There is no GPU component"));
+      require(says(why_not("fake_nowhere"), "There is no GPU plugin"));
     }
-    const auto found = mk::gpu_component::find("fake_works");
-    require(found && found->card() == "a fake" && found->wave_size() == fake::wave_size);
-    auto kernel = value_of(mk::runtime::make({.layout = {.slots = slots}}));
+    const auto found = mk::gpu_plugin::find("fake_works");
+    require(found && found->device_name() == "a fake" && found->wave_size() == fake::wave_size);
+    auto kernel = value_of(mk::kernel_session::make({.layout = {.slots = slots}}));
     value_of(kernel.launch(value_of(mk::gpu_target::make(found->calls(), {.lanes = 2})), soon()));
     for (std::uint32_t i = 0; i < 100; ++i) publish(kernel, fake::add, 3, i);
     require(value_of(kernel.drain(soon())).done == 100 &&
@@ -392,14 +393,14 @@ void is_lost(Lose lose, std::uint64_t number, std::chrono::seconds longest = 4s)
     auto kernel = some_runtime();
     value_of(kernel.launch(target(), soon()));
     for (std::uint32_t i = 0; i < 30; ++i) publish(kernel, fake::add);
-    // Of a tenant that has no mask: it will be owed for ever.
-    value_of(kernel.feed().publish({.tenant = 40}));
+    // Of a tenant that has no mask: it will be outstanding for ever.
+    value_of(kernel.queue().publish({.tenant = 40}));
     const auto start = std::chrono::steady_clock::now();
     lose(kernel);
     const mk::error wanted{.code = code::device_failed, .found = number};
-    mk::result<mk::account> drained;
+    mk::result<mk::work_totals> drained;
     require(comes_true([&] {
-      const auto seen = kernel.look();
+      const auto seen = kernel.observe();
       require(seen || seen.error() == wanted, "a look fails for another reason");
       return !(drained = kernel.drain(mk::deadline::immediate())) &&
              drained.error().code != code::deadline_passed;
@@ -446,7 +447,7 @@ bool not_returning() {
 bool refusing() {
   return once("a launch that is refused leaves its process, or the runtime unusable", [] {
     const untouched before;
-    auto unshared = value_of(mk::runtime::make({.layout = {.slots = slots}}));
+    auto unshared = value_of(mk::kernel_session::make({.layout = {.slots = slots}}));
     require(refused(unshared.launch(target(), soon()), mk::error{.code = code::memory_not_shared}));
     {
       auto kernel = some_runtime();
@@ -490,7 +491,7 @@ bool other_memory() {
   return once("a kernel is started over memory that its process does not have", [] {
     const auto buffers = value_of(mk::kernel_buffers::make({.slots = slots, .shared = true}));
     const untouched before;
-    const mk::memory_share share = buffers.share();
+    const mk::shared_memory_handle share = buffers.share();
     const auto& calls = fake_gpu().calls();
     std::array<mk::word, mk::abi::control_words> elsewhere{};
     const auto start_over = [&](mk::word* control, int descriptor) {
@@ -503,14 +504,14 @@ bool other_memory() {
                        .descriptor = descriptor};
       gpu::kernel* kernel = nullptr;
       std::uint32_t lanes = 0;
-      gpu::reason why{};
+      gpu::failure why{};
       const auto how = calls.start(calls.context, &wanted, &kernel, &lanes, &why);
       if (kernel != nullptr) calls.close(kernel);
       return how;
     };
-    require(start_over(elsewhere.data(), share.descriptor) == gpu::answer::not_shared);
-    require(start_over(buffers.where().control, -1) == gpu::answer::not_shared);
-    require(start_over(buffers.where().control, share.descriptor) == gpu::answer::yes);
+    require(start_over(elsewhere.data(), share.descriptor) == gpu::call_status::not_shared);
+    require(start_over(buffers.where().control, -1) == gpu::call_status::not_shared);
+    require(start_over(buffers.where().control, share.descriptor) == gpu::call_status::yes);
     before.check();
   });
 }
@@ -554,7 +555,7 @@ bool children_of_nobody() {
   });
 }
 
-/// What the GPU's process is to answer wrongly, by the name of its component.
+/// What the GPU's process is to answer wrongly, by the name of its plugin.
 constexpr std::array<const char*, 5> lies{"number", "call", "kind", "padding", "length"};
 constexpr const char* too_much = "too_much";
 
@@ -572,7 +573,7 @@ int lying_host(const std::string& lie) {
       reply.head = head;
       if (lie == "number") ++reply.head.number;
       if (lie == "call") ++reply.head.call;
-      if (lie == "kind") reply.how = static_cast<std::uint32_t>(gpu::answer::busy) + 1;
+      if (lie == "kind") reply.how = static_cast<std::uint32_t>(gpu::call_status::busy) + 1;
       if (lie == "padding") reply.zero = 1;
       if constexpr (requires { reply.body.busy; }) reply.body.bytes = 1u << 30;
       (void)::send(3, &reply, sizeof reply - (lie == "length" ? 1 : 0), 0);
@@ -597,7 +598,7 @@ int lying_host(const std::string& lie) {
         answer(messages::scan{});
         break;
       case messages::call::leave:
-      case messages::call::carry:
+      case messages::call::upload:
         ::_exit(1);
     }
   }
@@ -636,17 +637,17 @@ bool no_second_process() {
     const untouched before;
     {
       auto one = some_runtime();
-      const auto component = fake_gpu();
-      const auto& calls = component.calls();
+      const auto plugin = fake_gpu();
+      const auto& calls = plugin.calls();
       value_of(one.launch(target(), soon()));  // over the process that has waited
       require(children().size() == 1);
 
       spawning.reset();
       spawning.fail_at = 0;
-      gpu::card card{};
-      gpu::reason why{};
-      const auto looked = calls.look(calls.context, &card, &why);
-      require(looked == gpu::answer::no_gpu && says(why.sentence, "cannot be started"));
+      gpu::device_info info{};
+      gpu::failure why{};
+      const auto looked = calls.probe(calls.context, &info, &why);
+      require(looked == gpu::call_status::no_gpu && says(why.sentence, "cannot be started"));
       const auto refused_with = [&](const mk::error& wanted, failing_call& call) {
         auto other = some_runtime();
         auto its = value_of(mk::gpu_target::make(calls, {.lanes = 3}));
@@ -663,7 +664,7 @@ bool no_second_process() {
       refused_with({.code = code::out_of_memory, .found = slots, .bound = mk::abi::slot_bytes},
                    making_object);
       making_object.fail_at = 0;
-      const bool no_memory = calls.look(calls.context, &card, &why) == gpu::answer::no_memory;
+      const bool no_memory = calls.probe(calls.context, &info, &why) == gpu::call_status::no_memory;
       making_object.reset();
       stops_what_it_spawns = false;
       require(no_memory && children().size() == 3, "stopped, they are there still");
@@ -672,15 +673,15 @@ bool no_second_process() {
         // A zombie cannot be waited for before its last thread has gone, too.
         std::ptrdiff_t ended = 0;
         for (const pid_t child : children()) {
-          siginfo_t told{};
-          ended +=
-              ::waitid(P_PID, static_cast<id_t>(child), &told, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-              told.si_pid == child;
+          siginfo_t reported{};
+          ended += ::waitid(P_PID, static_cast<id_t>(child), &reported,
+                            WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                   reported.si_pid == child;
         }
         return ended == 2;
       }));
-      require(calls.look(calls.context, &card, &why) == gpu::answer::yes &&
-              card.wave_size == fake::wave_size);
+      require(calls.probe(calls.context, &info, &why) == gpu::call_status::yes &&
+              info.wave_size == fake::wave_size);
       require(children().size() == 2, "what has ended is looked after by the next");
     }
     works();

@@ -34,7 +34,7 @@ struct device {
   std::atomic<std::uint32_t> lanes{1};
   std::atomic<bool> obeys{true};  ///< it leaves when it is told to
   std::atomic<bool> carries{true};
-  std::atomic<std::uint32_t> looks{0};
+  std::atomic<std::uint32_t> samples{0};
   std::atomic<std::uint32_t> carried{0};
   std::atomic<std::uint32_t> left{0};
   std::atomic<std::uint32_t> closed{0};
@@ -44,17 +44,17 @@ struct device {
         .version = gpu::interface_version,
         .own_process = 0,
         .context = this,
-        .look = [](void*, gpu::card*, gpu::reason*) { return gpu::answer::no_gpu; },
+        .probe = [](void*, gpu::device_info*, gpu::failure*) { return gpu::call_status::no_gpu; },
         .start = [](void* self, const gpu::request*, gpu::kernel** started, std::uint32_t* count,
-                    gpu::reason*) -> gpu::answer {
+                    gpu::failure*) -> gpu::call_status {
           *started = reinterpret_cast<gpu::kernel*>(self);
           *count = 1;
-          return gpu::answer::yes;
+          return gpu::call_status::yes;
         },
-        .running = [](gpu::kernel* of, std::uint32_t* count, gpu::reason*) -> gpu::answer {
-          ++self(of).looks;
+        .running = [](gpu::kernel* of, std::uint32_t* count, gpu::failure*) -> gpu::call_status {
+          ++self(of).samples;
           *count = self(of).lanes;
-          return gpu::answer::yes;
+          return gpu::call_status::yes;
         },
         .ask_flush = [](gpu::kernel*) -> std::uint32_t { return 1; },
         .flushed = [](gpu::kernel*, std::uint32_t) { return false; },
@@ -64,14 +64,14 @@ struct device {
               if (self(of).obeys) self(of).lanes = 0;
             },
         .close = [](gpu::kernel* of) { ++self(of).closed; },
-        .carry = [](gpu::kernel* of, const gpu::run*, std::uint32_t, std::uint32_t* room,
-                    gpu::reason*) -> gpu::answer {
+        .upload = [](gpu::kernel* of, const gpu::slot_range*, std::uint32_t, std::uint32_t* room,
+                     gpu::failure*) -> gpu::call_status {
           ++self(of).carried;
           *room = 0;
-          return self(of).carries ? gpu::answer::yes : gpu::answer::failed;
+          return self(of).carries ? gpu::call_status::yes : gpu::call_status::failed;
         },
         .scan = [](gpu::kernel*, const gpu::scan_request*, void*, std::uint64_t, std::uint64_t*,
-                   gpu::reason*) { return gpu::answer::busy; },
+                   gpu::failure*) { return gpu::call_status::busy; },
     };
   }
 
@@ -101,7 +101,7 @@ bool before_its_launch() {
     require(!t.target->makes_digests());
     require(value_of(t.target->digest({}, room, mk::deadline::immediate())) == 0);
     t.target.reset();
-    require(t.its.looks == 0 && t.its.left == 0 && t.its.closed == 0);
+    require(t.its.samples == 0 && t.its.left == 0 && t.its.closed == 0);
   });
 }
 
@@ -121,11 +121,11 @@ bool quanta() {
     for (const auto ring : {mk::ring_memory::host, mk::ring_memory::device}) {
       trial t({.lanes = 1, .ring = ring, .quantum = 1ms});
       value_of(t.launch());
-      require(comes_true([&] { return t.its.looks > 20; }), "nobody looks");
+      require(comes_true([&] { return t.its.samples > 20; }), "nobody looks");
       t.target.reset();
-      const std::uint32_t looks = t.its.looks;
+      const std::uint32_t samples = t.its.samples;
       std::this_thread::sleep_for(5ms);
-      require(t.its.looks == looks && t.its.closed == 1);
+      require(t.its.samples == samples && t.its.closed == 1);
     }
     // Without a thread for it: whoever asks how many lanes run does it.
     trial t({.lanes = 1, .quantum = 1ms});
@@ -134,7 +134,7 @@ bool quanta() {
       value_of(t.launch());
     }
     std::this_thread::sleep_for(5ms);
-    require(t.its.looks == 0 && t.target->running() == 1 && t.its.looks == 1);
+    require(t.its.samples == 0 && t.target->running() == 1 && t.its.samples == 1);
   });
 }
 

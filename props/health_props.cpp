@@ -32,17 +32,17 @@ mk::ring_telemetry decoded(const kernel_memory& m) {
   return telemetry;
 }
 
-mk::health_report look(mk::health_tracker& tracker, const kernel_memory& m, std::int64_t at) {
-  const auto report = tracker.look(decoded(m), nanoseconds(at));
+mk::health_report observe(mk::health_tracker& tracker, const kernel_memory& m, std::int64_t at) {
+  const auto report = tracker.observe(decoded(m), nanoseconds(at));
   RC_ASSERT(report.has_value());
   return *report;
 }
 
-/// What a tracker without patience says of `now`, having seen `before`.
+/// What a tracker without a hold time says of `now`, having seen `before`.
 mk::verdict verdict_of(const kernel_memory& before, const kernel_memory& now) {
   mk::health_tracker tracker;
-  RC_ASSERT((look(tracker, before, 0).verdict == watching));
-  return look(tracker, now, 10).verdict;
+  RC_ASSERT((observe(tracker, before, 0).verdict == watching));
+  return observe(tracker, now, 10).verdict;
 }
 
 std::uint32_t an_active_status() { return *rc::gen::element<std::uint32_t>(1, 2, 4, 5, 6); }
@@ -124,8 +124,8 @@ bool stalls() {
     if (*rc::gen::arbitrary<bool>()) before.slot(7);
     if (*rc::gen::arbitrary<bool>()) before.slot(1, 29);
     mk::health_tracker tracker;
-    look(tracker, before, 0);
-    const auto report = look(tracker, later(before), 10);
+    observe(tracker, before, 0);
+    const auto report = observe(tracker, later(before), 10);
     RC_ASSERT((report.verdict == stalled));
     RC_ASSERT(report.fault_slots == decoded(before).occupancy().fault);
   });
@@ -136,9 +136,9 @@ bool death() {
     kernel_memory before;
     before.heartbeat(*any_word()).done(*any_word()).slot(*any_status(), *any_word());
     RC_ASSERT((verdict_of(before, before) == dead));
-    const auto told = kernel_memory(before).set(0, *rc::gen::element(1u, ~0u));
-    RC_ASSERT((verdict_of(before, told) == stopped));
-    RC_ASSERT((verdict_of(told, later(told)) != stopped));
+    const auto reported = kernel_memory(before).set(0, *rc::gen::element(1u, ~0u));
+    RC_ASSERT((verdict_of(before, reported) == stopped));
+    RC_ASSERT((verdict_of(reported, later(reported)) != stopped));
   });
 }
 
@@ -163,8 +163,8 @@ bool unauthorised() {
     }
     before.slot(an_inactive_status());
     mk::health_tracker tracker;
-    look(tracker, before, 0);
-    const auto report = look(tracker, later(before), 10);
+    observe(tracker, before, 0);
+    const auto report = observe(tracker, later(before), 10);
     RC_ASSERT((report.verdict == blocked));
     RC_ASSERT(report.unauthorised_slots == 1u);
     RC_ASSERT(report.throttled_slots == 0u);
@@ -183,8 +183,8 @@ bool throttled() {
     RC_ASSERT((verdict_of(before, now) == stalled));  // it has not looked at the quota
     now.control[145] += *between<std::uint32_t>(1, 9);
     mk::health_tracker tracker;
-    look(tracker, before, 0);
-    const auto report = look(tracker, now, 10);
+    observe(tracker, before, 0);
+    const auto report = observe(tracker, now, 10);
     RC_ASSERT((report.verdict == blocked));
     RC_ASSERT(report.throttled_slots == 1u);
     RC_ASSERT(report.unauthorised_slots == 0u);
@@ -193,23 +193,23 @@ bool throttled() {
   });
 }
 
-bool patience() {
+bool hold_time() {
   return rc::check("no alarm before the done count has stood still for the patience", [] {
     auto m = some_kernel();
     m.slot(1);
     const auto wait = *between<std::int64_t>(1, 1000);
     const auto moved = *between<std::int64_t>(0, 1'000'000);
     mk::health_tracker tracker{nanoseconds(wait)};
-    look(tracker, m, moved - 5);
+    observe(tracker, m, moved - 5);
     m = later(m);
     m.control[1] += 1;
-    RC_ASSERT((look(tracker, m, moved).verdict == progressing));
+    RC_ASSERT((observe(tracker, m, moved).verdict == progressing));
     m = later(m);
-    const auto early = look(tracker, m, moved + wait - 1);
+    const auto early = observe(tracker, m, moved + wait - 1);
     RC_ASSERT((early.verdict == watching));
     RC_ASSERT((early.quiet == nanoseconds(wait - 1)));
     m = later(m);
-    RC_ASSERT((look(tracker, m, moved + wait).verdict == stalled));
+    RC_ASSERT((observe(tracker, m, moved + wait).verdict == stalled));
   });
 }
 
@@ -223,12 +223,12 @@ bool extension() {
     if (*rc::gen::arbitrary<bool>()) m.heartbeat(0);
     std::uint64_t total = first;
     mk::health_tracker tracker;
-    RC_ASSERT(look(tracker, m.done(first), 0).done == total);
+    RC_ASSERT(observe(tracker, m.done(first), 0).done == total);
     for (const std::uint32_t step : steps) {
       total += step;
       m.control[1] += step;
       m = later(m);
-      const auto report = look(tracker, m, 0);
+      const auto report = observe(tracker, m, 0);
       RC_ASSERT(report.done == total);
       RC_ASSERT(report.done_delta == step);
     }
@@ -245,18 +245,18 @@ bool upper_half() {
     m.heartbeat(1);
     store();
     mk::health_tracker tracker;
-    RC_ASSERT(look(tracker, m, 0).done == total);
+    RC_ASSERT(observe(tracker, m, 0).done == total);
     const auto step = *between<std::uint64_t>(0, std::uint64_t{1} << 40);
     total += step;
     store();
-    const auto report = look(tracker, m, 1);
+    const auto report = observe(tracker, m, 1);
     RC_ASSERT(report.done == total);
     RC_ASSERT(report.done_delta == step);
     const auto bound = total;
     total -= *between<std::uint64_t>(1, 1000);
     store();
     RC_PRE(m.control[149] != 0u);
-    RC_ASSERT(refused(tracker.look(decoded(m), nanoseconds(2)),
+    RC_ASSERT(refused(tracker.observe(decoded(m), nanoseconds(2)),
                       mk::error{.code = mk::error_code::done_count_regressed,
                                 .buffer = mk::buffer::control,
                                 .index = 1,
@@ -273,10 +273,10 @@ bool torn_halves() {
     kernel_memory m;
     m.heartbeat(1).done(first).set(149, upper);
     mk::health_tracker tracker;
-    const auto before = look(tracker, m, 0).done;
-    const auto torn = look(tracker, m.done(second), 1);
+    const auto before = observe(tracker, m, 0).done;
+    const auto torn = observe(tracker, m.done(second), 1);
     RC_ASSERT(torn.done_delta == std::uint64_t{second} + 0x100000000 - first);
-    const auto whole = look(tracker, m.set(149, upper + 1), 2);
+    const auto whole = observe(tracker, m.set(149, upper + 1), 2);
     RC_ASSERT(whole.done == torn.done);
     RC_ASSERT(whole.done == before + torn.done_delta);
   });
@@ -284,14 +284,14 @@ bool torn_halves() {
 
 bool names() {
   return rc::check("verdicts have names", [] {
-    RC_ASSERT(mk::name(watching) == "watching");
-    RC_ASSERT(mk::name(progressing) == "progressing");
-    RC_ASSERT(mk::name(idle) == "idle");
-    RC_ASSERT(mk::name(blocked) == "blocked");
-    RC_ASSERT(mk::name(stalled) == "stalled");
-    RC_ASSERT(mk::name(dead) == "dead");
-    RC_ASSERT(mk::name(stopped) == "stopped");
-    RC_ASSERT(mk::name(mk::verdict{200}).empty());
+    RC_ASSERT(mk::to_string(watching) == "watching");
+    RC_ASSERT(mk::to_string(progressing) == "progressing");
+    RC_ASSERT(mk::to_string(idle) == "idle");
+    RC_ASSERT(mk::to_string(blocked) == "blocked");
+    RC_ASSERT(mk::to_string(stalled) == "stalled");
+    RC_ASSERT(mk::to_string(dead) == "dead");
+    RC_ASSERT(mk::to_string(stopped) == "stopped");
+    RC_ASSERT(mk::to_string(mk::verdict{200}).empty());
   });
 }
 
@@ -306,7 +306,7 @@ int main() {
   ok &= death();
   ok &= unauthorised();
   ok &= throttled();
-  ok &= patience();
+  ok &= hold_time();
   ok &= extension();
   ok &= upper_half();
   ok &= torn_halves();

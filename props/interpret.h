@@ -6,14 +6,14 @@ namespace props::kernel {
 
 namespace mk = megakernel;
 namespace dev = mk::device;
-using plain::kernel_state;
+using oracle::kernel_state;
 
-// The opcodes that plain_kernel.h names.
+// The opcodes that oracle_kernel.h names.
 
 inline constexpr mk::fault_code outside{2};
 
 struct store_handler {
-  static constexpr mk::opcode op{plain::user_store};
+  static constexpr mk::opcode op{oracle::user_store};
   struct arguments {
     mk::word index, value;
   };
@@ -24,7 +24,7 @@ struct store_handler {
   }
 };
 struct add_handler {
-  static constexpr mk::opcode op{plain::user_add};
+  static constexpr mk::opcode op{oracle::user_add};
   using arguments = store_handler::arguments;
   template <class Context>
   dev::outcome operator()(const arguments& a, Context& context) const {
@@ -33,7 +33,7 @@ struct add_handler {
   }
 };
 struct yield_handler {
-  static constexpr mk::opcode op{plain::user_yield};
+  static constexpr mk::opcode op{oracle::user_yield};
   struct arguments {};
   template <class Context>
   dev::outcome operator()(const arguments&, Context&) const {
@@ -41,7 +41,7 @@ struct yield_handler {
   }
 };
 struct requeue_handler {
-  static constexpr mk::opcode op{plain::user_requeue};
+  static constexpr mk::opcode op{oracle::user_requeue};
   struct arguments {};
   template <class Context>
   dev::outcome operator()(const arguments&, Context&) const {
@@ -49,7 +49,7 @@ struct requeue_handler {
   }
 };
 struct fault_handler {
-  static constexpr mk::opcode op{plain::user_fault};
+  static constexpr mk::opcode op{oracle::user_fault};
   struct arguments {
     mk::word why;
   };
@@ -139,9 +139,9 @@ inline void interpret_by_quads(kernel_state& k, std::uint32_t lanes, bool by_pri
 inline void execute_plainly(kernel_state& k, std::uint32_t lanes, bool by_priority) {
   for (std::uint32_t l = 0; l < lanes; ++l) {
     if (by_priority) {
-      plain::run_once_by_priority(k, l, lanes);
+      oracle::run_once_by_priority(k, l, lanes);
     } else {
-      plain::run_once(k, l, lanes);
+      oracle::run_once(k, l, lanes);
     }
   }
 }

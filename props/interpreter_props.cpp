@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "plain_kernel.h"
+#include "oracle_kernel.h"
 #include "support.h"
 
 import megakernel;
@@ -30,8 +30,8 @@ namespace dev = mk::device;
 using kernel::different;
 using kernel::execute_plainly;
 using kernel::interpret;
-using plain::kernel_state;
-using plain::words;
+using oracle::kernel_state;
+using oracle::words;
 
 // Hostile launches.
 
@@ -42,7 +42,7 @@ const std::vector<std::uint32_t> opcodes{
 
 class hostile {
  public:
-  explicit hostile(dice& d) : d_(d) {}
+  explicit hostile(prng& d) : d_(d) {}
 
   kernel_state launch() {
     k_.control.resize(160 + (d_.one_in(5) ? 0 : d_.pick(sizes)));
@@ -191,7 +191,7 @@ class hostile {
     return s;
   }
 
-  dice& d_;
+  prng& d_;
   kernel_state k_;
 };
 
@@ -201,7 +201,7 @@ std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> came_out;
 
 void same_as_plainly(std::uint64_t seed, std::uint32_t lanes, bool by_priority) {
   constexpr std::uint32_t launches = 100;
-  dice d(seed);
+  prng d(seed);
   for (std::uint32_t n = 0; n < launches; ++n) {
     const kernel_state before = hostile(d).launch();
     kernel_state expected = before;
@@ -228,7 +228,7 @@ void same_as_plainly(std::uint64_t seed, std::uint32_t lanes, bool by_priority) 
 
 /// A second launch on what the first has left: links, cursors and codes of the kernel's own making.
 void again_as_plainly(std::uint64_t seed, bool by_priority) {
-  dice d(seed);
+  prng d(seed);
   kernel_state k = hostile(d).launch();
   for (int launch = 0; launch < 8; ++launch) {
     kernel_state expected = k;
@@ -337,7 +337,7 @@ void faults_change_nothing_else() {
   std::vector<fault_case> cases = fault_cases();
   cases.push_back(no_queue ? fault_case{"LOAD_MISS without a queue", 0xFFFD, {7}, 6}
                            : fault_case{"DFA_STEP without a table", 6, {0, 0, 0}, 5});
-  dice d(*uniform<std::uint64_t>());
+  prng d(*uniform<std::uint64_t>());
   for (const fault_case& f : cases) {
     kernel_state k;
     k.control.resize(size);

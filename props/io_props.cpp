@@ -100,13 +100,14 @@ rc::Gen<step> any_step() {
 }
 
 /// What a step says: a refusal, or numbers.
-struct answer {
+struct io_result {
   mk::error refusal{.code = mk::error_code{0}};
   std::vector<std::uint64_t> values;
-  friend bool operator==(const answer&, const answer&) = default;
+  friend bool operator==(const io_result&, const io_result&) = default;
 };
 
-answer refusal(mk::error_code code, std::uint64_t index, std::uint64_t found, std::uint64_t bound) {
+io_result refusal(mk::error_code code, std::uint64_t index, std::uint64_t found,
+                  std::uint64_t bound) {
   return {.refusal = {code, mk::buffer::io_queue, index, found, bound}, .values = {}};
 }
 
@@ -116,7 +117,7 @@ class model {
   explicit model(std::uint32_t slots) : slots_(slots), words_(std::size_t{slots} * 8) {}
   [[nodiscard]] const std::vector<std::uint32_t>& all() const { return words_; }
 
-  answer operator()(const publish& s) {
+  io_result operator()(const publish& s) {
     if (s.slot >= slots_) return outside(s.slot);
     if (s.operation < 1 || s.operation > 3)
       return refusal(mk::error_code::io_operation_unknown, s.slot, s.operation, 3);
@@ -131,21 +132,21 @@ class model {
     at(s.slot, 7) = s.fields + 3;
     return {};
   }
-  answer operator()(const poll& s) {
+  io_result operator()(const poll& s) {
     for (std::uint32_t slot = s.from; slot < slots_; ++slot)
       if (at(slot, 6) == 1) return {.values = {slot}};
     return {};
   }
-  answer operator()(const claim& s) {
+  io_result operator()(const claim& s) {
     if (s.slot >= slots_) return outside(s.slot);
     if (auto no = wrong(s.slot, {1})) return *no;
     at(s.slot, 6) = 2;
-    answer out;
+    io_result out;
     for (const std::uint32_t field : {0u, 1u, 2u, 3u, 4u, 5u, 7u})
       out.values.push_back(at(s.slot, field));
     return out;
   }
-  answer operator()(const complete& s) {
+  io_result operator()(const complete& s) {
     std::vector<std::uint32_t> seen;
     for (const auto& [slot, ok] : s.list) {
       if (slot >= slots_) return outside(slot);
@@ -157,13 +158,13 @@ class model {
     for (const auto& [slot, ok] : s.list) at(slot, 6) = ok ? 0x10 : 0x11;
     return {};
   }
-  answer operator()(const recycle& s) {
+  io_result operator()(const recycle& s) {
     if (s.slot >= slots_) return outside(s.slot);
     if (auto no = wrong(s.slot, {0x10, 0x11})) return *no;
     at(s.slot, 6) = 0;
     return {};
   }
-  answer operator()(const poke& s) {
+  io_result operator()(const poke& s) {
     if (s.slot < slots_) at(s.slot, s.word) = s.value;
     return {};
   }
@@ -172,10 +173,10 @@ class model {
   std::uint32_t& at(std::uint32_t slot, std::uint32_t word) {
     return words_[std::size_t{slot} * 8 + word];
   }
-  answer outside(std::uint32_t slot) const {
+  io_result outside(std::uint32_t slot) const {
     return refusal(mk::error_code::io_slot_out_of_range, 0, slot, slots_);
   }
-  std::optional<answer> wrong(std::uint32_t slot, std::vector<std::uint32_t> wanted) {
+  std::optional<io_result> wrong(std::uint32_t slot, std::vector<std::uint32_t> wanted) {
     if (std::ranges::count(wanted, at(slot, 6)) != 0) return std::nullopt;
     return refusal(mk::error_code::io_slot_wrong_status, slot, at(slot, 6), wanted.front());
   }
@@ -189,32 +190,32 @@ class real {
   explicit real(std::uint32_t slots) : words_(std::size_t{slots} * 8) {}
   [[nodiscard]] bytes all() { return to_bytes(std::as_bytes(std::span(words_))); }
 
-  answer operator()(const publish& s) {
-    return told(queue().publish(s.slot, {.operation = mk::io_operation{s.operation},
-                                         .source = s.fields,
-                                         .destination = s.fields + 1,
-                                         .offset = s.offset,
-                                         .byte_count = s.fields + 2,
-                                         .tag = s.fields + 3}));
+  io_result operator()(const publish& s) {
+    return reported(queue().publish(s.slot, {.operation = mk::io_operation{s.operation},
+                                             .source = s.fields,
+                                             .destination = s.fields + 1,
+                                             .offset = s.offset,
+                                             .byte_count = s.fields + 2,
+                                             .tag = s.fields + 3}));
   }
-  answer operator()(const poll& s) {
-    answer out;
+  io_result operator()(const poll& s) {
+    io_result out;
     if (const auto found = queue().poll(s.from)) out.values = {*found};
     return out;
   }
-  answer operator()(const claim& s) {
+  io_result operator()(const claim& s) {
     const auto got = queue().claim(s.slot);
     if (!got) return {.refusal = got.error(), .values = {}};
     return {.values = {static_cast<std::uint32_t>(got->operation), got->source, got->destination,
                        got->offset & 0xFFFFFFFF, got->offset >> 32, got->byte_count, got->tag}};
   }
-  answer operator()(const complete& s) {
+  io_result operator()(const complete& s) {
     std::vector<mk::io_completion> list;
     for (const auto& [slot, ok] : s.list) list.push_back({slot, ok});
-    return told(queue().complete(list));
+    return reported(queue().complete(list));
   }
-  answer operator()(const recycle& s) { return told(queue().recycle(s.slot)); }
-  answer operator()(const poke& s) {
+  io_result operator()(const recycle& s) { return reported(queue().recycle(s.slot)); }
+  io_result operator()(const poke& s) {
     if (std::size_t{s.slot} * 8 < words_.size())
       mk::store_word(writable(words_).data(), std::size_t{s.slot} * 8 + s.word, s.value);
     return {};
@@ -227,8 +228,8 @@ class real {
   }
 
  private:
-  static answer told(const mk::result<void>& r) {
-    return r ? answer{} : answer{.refusal = r.error(), .values = {}};
+  static io_result reported(const mk::result<void>& r) {
+    return r ? io_result{} : io_result{.refusal = r.error(), .values = {}};
   }
   std::vector<std::uint32_t> words_;
 };

@@ -95,9 +95,9 @@ struct tells {
 
 using opcodes = mk::device::handlers<wait_at_gate, comes_back, gives_up, tells>;
 
-mk::result<mk::receipt> publish(mk::runtime& kernel, opcode op, std::initializer_list<word> words,
-                                std::uint32_t tenant = 0) {
-  return kernel.feed().publish(
+mk::result<mk::submission> publish(mk::kernel_session& kernel, opcode op,
+                                   std::initializer_list<word> words, std::uint32_t tenant = 0) {
+  return kernel.queue().publish(
       {.op = op, .tenant = tenant, .arguments = std::span(words.begin(), words.size())}, soon());
 }
 
@@ -113,7 +113,7 @@ bool handlers_that_come_back() {
         value_of(publish(kernel, comes_back::op, {cell, cell % 7, cell % 2}));
       }
       const auto end = value_of(kernel.drain(soon()));
-      require(end.done == cells && end.faults == 0 && end.owed == 0);
+      require(end.done == cells && end.faults == 0 && end.outstanding == 0);
       for (word cell = 0; cell < cells; ++cell)
         require(observable(kernel, cell) == cell % 7 + 1, "how often it was run");
       require(control(kernel, abi::metric_word + 10) == claims);
@@ -125,8 +125,8 @@ bool handlers_that_come_back() {
 bool handlers_that_fault() {
   return once("a handler's fault loses its code, or is none", [] {
     auto kernel = running<opcodes>({.layout = {.slots = 16, .observable_words = 3}}, 1);
-    const auto ends_with = [&](const mk::receipt& r, word why) {
-      const auto end = value_of(kernel.feed().wait(r, soon()));
+    const auto ends_with = [&](const mk::submission& r, word why) {
+      const auto end = value_of(kernel.queue().wait(r, soon()));
       return end.progress == progress::faulted && word(end.why) == why;
     };
     require(ends_with(value_of(publish(kernel, gives_up::op, {4711})), 4711));
@@ -136,14 +136,14 @@ bool handlers_that_fault() {
     // In a packed slot a handler may fault, but not wait: what is before it would run again.
     const std::array<word, 1> code{300};
     const std::array<mk::packed_op, 3> ops{{{0, {}}, {11, code}, {0, {}}}};
-    require(ends_with(value_of(kernel.feed().publish_packed({.ops = ops}, soon())), 300));
+    require(ends_with(value_of(kernel.queue().publish_packed({.ops = ops}, soon())), 300));
     std::array<mk::fault_notice, 9> notices;
-    require(kernel.feed().reclaim_faults(notices) == 5);
+    require(kernel.queue().reclaim_faults(notices) == 5);
     require(notices[0].op == gives_up::op && word(notices[0].why) == 4711 &&
             notices[0].arguments[0] == 4711);
     const auto all =
         value_of(publish(kernel, tells::op, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 28));
-    require(value_of(kernel.feed().wait(all, soon())).progress == progress::done);
+    require(value_of(kernel.queue().wait(all, soon())).progress == progress::done);
     require(observable(kernel, 0) == all.first && observable(kernel, 1) == 28);
     require(observable(kernel, 2) == 78);
     const auto end = value_of(kernel.drain(soon()));
@@ -157,8 +157,8 @@ bool packed_handlers_that_wait() {
     const std::array<word, 2> add{5, abi::observable_word + 9};
     const std::array<word, 3> again{0, 100, 0};
     const std::array<mk::packed_op, 2> ops{{{2, add}, {10, again}}};
-    const auto r = value_of(kernel.feed().publish_packed({.ops = ops}, soon()));
-    const auto end = value_of(kernel.feed().wait(r, soon()));
+    const auto r = value_of(kernel.queue().publish_packed({.ops = ops}, soon()));
+    const auto end = value_of(kernel.queue().wait(r, soon()));
     require(end.progress == progress::faulted && end.why == mk::fault_code::malformed_packed_slot);
     require(observable(kernel, 9) == 5);
   });
@@ -192,10 +192,10 @@ class folder {
 };
 
 /// How a LOAD_MISS ended.
-mk::work_state load(mk::runtime& kernel, std::uint32_t resource) {
+mk::work_state load(mk::kernel_session& kernel, std::uint32_t resource) {
   const auto r =
-      value_of(kernel.feed().publish_load_miss({.resource = resource, .prefetch = false}, soon()));
-  return value_of(kernel.feed().wait(r, soon()));
+      value_of(kernel.queue().publish_load_miss({.resource = resource, .prefetch = false}, soon()));
+  return value_of(kernel.queue().wait(r, soon()));
 }
 
 bool file_resources() {
@@ -206,7 +206,7 @@ bool file_resources() {
     const std::string whole_path = here.at("whole");
     const std::string small_path = here.at("small");
     for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
-      auto kernel = value_of(mk::runtime::make(
+      auto kernel = value_of(mk::kernel_session::make(
           {.layout = {.slots = 64, .io_slots = 2, .arena_bytes = 32'768}, .order = order}));
       auto& pump = kernel.pump();
       value_of(pump.add({.id = 1, .path = whole_path.c_str(), .byte_count = 10'000}));
@@ -242,17 +242,17 @@ bool file_resources() {
       require(refused(6) && refused(~0u), "a resource that was never added");
 
       // Many more than the queue has slots, good ones and bad ones.
-      std::vector<mk::receipt> misses;
+      std::vector<mk::submission> misses;
       for (std::uint32_t i = 0; i < 200; ++i) {
         std::array<mk::fault_notice, 16> notices;
-        (void)kernel.feed().reclaim_faults(notices);
-        misses.push_back(value_of(kernel.feed().publish_load_miss(
+        (void)kernel.queue().reclaim_faults(notices);
+        misses.push_back(value_of(kernel.queue().publish_load_miss(
             {.resource = i % 4 == 3 ? 77 : i % 2 + 1, .prefetch = i % 2 == 0}, soon())));
       }
       const auto end = value_of(kernel.drain(soon()));
       require(end.done == 3 + 150 && end.faults == 4 + 50,
               std::to_string(end.done) + " done, " + std::to_string(end.faults) + " faults");
-      for (const auto& r : misses) require(kernel.feed().state(r).progress != progress::pending);
+      for (const auto& r : misses) require(kernel.queue().state(r).progress != progress::pending);
       for (std::uint32_t i = 0; i < 2; ++i) {
         const std::size_t at = std::size_t{i} * abi::io_slot_words + abi::io_status_word;
         require(std::atomic_ref(kernel.buffers().where().io_queue[at]) == 0,
@@ -306,22 +306,22 @@ bool files_that_are_none() {
 bool watchdog_names_the_slot() {
   return once("the watchdog does not say which slot is stuck", [] {
     the_gate.reset();
-    auto kernel = value_of(
-        mk::runtime::make({.layout = {.slots = 16}, .patience = std::chrono::milliseconds(5)}));
+    auto kernel = value_of(mk::kernel_session::make(
+        {.layout = {.slots = 16}, .hold_time = std::chrono::milliseconds(5)}));
     launch<opcodes>(kernel, {.workers = 2});
-    for (int i = 0; i < 5; ++i) value_of(kernel.feed().publish({}, soon()));
+    for (int i = 0; i < 5; ++i) value_of(kernel.queue().publish({}, soon()));
     require(comes_true([&] { return control(kernel, abi::done_count_word) == 5; }));
     const auto stuck = value_of(publish(kernel, wait_at_gate::op, {7, 8, 9}, 21));
     require(comes_true([&] { return the_gate.waiting == 1; }));
     mk::health_report report;
     require(comes_true([&] {
-      const auto got = kernel.look();
+      const auto got = kernel.observe();
       if (got) report = *got;
       return got && report.verdict == mk::verdict::stalled;
     }));
-    require(report.owed_slots == 1 && report.stuck_slots == 1 && report.oldest.size() == 1);
+    require(report.outstanding_slots == 1 && report.stuck_slots == 1 && report.oldest.size() == 1);
     require(report.done == 5 && report.done_delta == 0);
-    require(report.quiet >= std::chrono::milliseconds(5));
+    require(report.idle_passes >= std::chrono::milliseconds(5));
     require(report.heartbeat_delta.value_or(0) != 0, "the other lane passes");
     const mk::slot_snapshot& slot = report.oldest[0].slot;
     require(slot.index == stuck.first && slot.op == wait_at_gate::op && slot.tenant == 21);
@@ -331,19 +331,19 @@ bool watchdog_names_the_slot() {
     const auto& dog = kernel.watchdog();
     require(dog.telemetry().slots()[stuck.first].op == wait_at_gate::op);
     require(comes_true([&] {
-      value_of(kernel.look());
-      return dog.diagnosis().find(mk::ailment::stalled) != nullptr && dog.diagnosis().alarm();
+      value_of(kernel.observe());
+      return dog.diagnosis().find(mk::finding_kind::stalled) != nullptr && dog.diagnosis().alarm();
     }));
     the_gate.open = true;
     value_of(kernel.drain(soon()));
     require(comes_true([&] {
-      const auto got = kernel.look({}, soon());
+      const auto got = kernel.observe({}, soon());
       return got && got->verdict == mk::verdict::idle && got->done == 6;
     }));
     require(kernel.watchdog().snapshot().accepted() == 6);
     value_of(kernel.stop(soon()));
     require(comes_true([&] {
-      const auto got = kernel.look();
+      const auto got = kernel.observe();
       return got && got->verdict == mk::verdict::stopped;
     }));
   });
@@ -351,11 +351,11 @@ bool watchdog_names_the_slot() {
 
 bool blocked_is_not_stalled() {
   return once("the watchdog takes work without a mask for a stalled kernel", [] {
-    auto kernel = running({.layout = {.slots = 16}, .patience = std::chrono::milliseconds(2)}, 1);
-    const auto forged = value_of(kernel.feed().publish({.tenant = 40}, soon()));
+    auto kernel = running({.layout = {.slots = 16}, .hold_time = std::chrono::milliseconds(2)}, 1);
+    const auto forged = value_of(kernel.queue().publish({.tenant = 40}, soon()));
     mk::health_report report;
     require(comes_true([&] {
-      const auto got = kernel.look({}, soon());
+      const auto got = kernel.observe({}, soon());
       if (got) report = *got;
       return got && report.verdict == mk::verdict::blocked;
     }));
@@ -414,7 +414,7 @@ bool stop_called_again() {
     require(code_of(kernel.stop(mk::deadline::immediate())) == deadline_passed);
     the_gate.open = true;
     const auto end = value_of(kernel.stop(soon()));
-    require(end.running == 0 && end.accepted == 2 && end.done == 1 && end.owed == 1);
+    require(end.running == 0 && end.accepted == 2 && end.done == 1 && end.outstanding == 1);
     require(value_of(kernel.stop(mk::deadline::immediate())).done == 1);
   });
 }
@@ -449,10 +449,10 @@ bool idle_lanes() {
     const std::string path = here.at("some");
     for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
       auto kernel = value_of(
-          mk::runtime::make({.layout = {.slots = 4096, .arena_bytes = 16}, .order = order}));
+          mk::kernel_session::make({.layout = {.slots = 4096, .arena_bytes = 16}, .order = order}));
       value_of(kernel.pump().add({.id = 1, .path = path.c_str(), .byte_count = 10}));
       launch<opcodes>(kernel, {.workers = 2, .order = order});
-      value_of(kernel.feed().wait(value_of(kernel.feed().publish({}, soon())), soon()));
+      value_of(kernel.queue().wait(value_of(kernel.queue().publish({}, soon())), soon()));
       std::this_thread::sleep_for(std::chrono::milliseconds(200));  // they have gone to sleep
       constexpr double most = 0.25;  // two lanes that do not sleep take 2
       double share = 1;
@@ -469,7 +469,7 @@ bool idle_lanes() {
       for (auto& took : waits) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         const auto start = std::chrono::steady_clock::now();
-        value_of(kernel.feed().wait(value_of(kernel.feed().publish({}, soon())), soon()));
+        value_of(kernel.queue().wait(value_of(kernel.queue().publish({}, soon())), soon()));
         took = std::chrono::steady_clock::now() - start;
       }
       std::ranges::sort(waits);
@@ -487,13 +487,13 @@ bool far_from_the_next_slot() {
   return once("work far from where a sleeping lane expects it waits for most of a minute", [] {
     constexpr std::uint32_t slots = 1u << 20;
     constexpr std::uint32_t far = 700'000;
-    auto kernel = value_of(mk::runtime::make({.layout = {.slots = slots}}));
+    auto kernel = value_of(mk::kernel_session::make({.layout = {.slots = slots}}));
     launch<opcodes>(kernel, {.workers = 1});
-    value_of(kernel.feed().wait(value_of(kernel.feed().publish({}, soon())), soon()));
+    value_of(kernel.queue().wait(value_of(kernel.queue().publish({}, soon())), soon()));
     std::this_thread::sleep_for(std::chrono::milliseconds(300));  // it has gone to sleep
     value_of(value_of(mk::ring_publisher::over(kernel.buffers().ring())).publish(far, {}));
     const auto start = std::chrono::steady_clock::now();
-    value_of(kernel.feed().publish({}, soon()));  // which wakes the lane
+    value_of(kernel.queue().publish({}, soon()));  // which wakes the lane
     value_of(kernel.drain(soon()));
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
     std::cout << "  " << took.count() << " s" << std::endl;
@@ -505,11 +505,11 @@ bool one_shot() {
   return once("a one-shot launch leaves a slot out, or looks twice", [] {
     for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
       auto kernel = value_of(
-          mk::runtime::make({.layout = {.slots = 60, .arena_bytes = 400}, .order = order}));
+          mk::kernel_session::make({.layout = {.slots = 60, .arena_bytes = 400}, .order = order}));
       const bool by_priority = order == mk::schedule::by_priority;
       for (word i = 0; i < 60; ++i) {
         const std::array<word, 3> arguments{i, i % 3 == 0, 0};  // every third yields once
-        value_of(kernel.feed().publish(
+        value_of(kernel.queue().publish(
             {.op = comes_back::op,
              .level = by_priority ? mk::priority{i % 5} : mk::priority::normal,
              .arguments = arguments}));
@@ -518,7 +518,7 @@ bool one_shot() {
       require(comes_true([&] { return control(kernel, abi::heartbeat_word) == 60; }));
       const auto end = value_of(kernel.stop(soon()));
       // A lane sees another's yield where both look at all slots.
-      require(end.done + end.owed == 60 && end.done >= 40);
+      require(end.done + end.outstanding == 60 && end.done >= 40);
       if (!by_priority) require(end.done == 40);
     }
   });

@@ -37,19 +37,19 @@ mk::window_opcodes windows_of(std::initializer_list<word> list) {
 }
 
 /// Windows, a batch and single slots, some of which a kernel is done with.
-void fill(mk::runtime& kernel) {
+void fill(mk::kernel_session& kernel) {
   const std::array<word, 2> payload{5, 6};
   const std::array<std::span<const word>, 3> entries{payload, payload, payload};
   for (const word ticket : {9u, 3u, 7u})
-    value_of(kernel.feed().publish_window({.op = mk::opcode{9},
-                                           .tenant = ticket,
-                                           .ticket = ticket,
-                                           .required = entries,
-                                           .lookahead = std::span(entries).first(1)}));
+    value_of(kernel.queue().publish_window({.op = mk::opcode{9},
+                                            .tenant = ticket,
+                                            .ticket = ticket,
+                                            .required = entries,
+                                            .lookahead = std::span(entries).first(1)}));
   const std::array<mk::batch_item, 2> items{};
-  value_of(kernel.feed().publish_batch(1, items, 4));
+  value_of(kernel.queue().publish_batch(1, items, 4));
   for (word i = 0; i < 30; ++i)
-    value_of(kernel.feed().publish({.op = mk::opcode{1000 + i % 3}, .tenant = i}));
+    value_of(kernel.queue().publish({.op = mk::opcode{1000 + i % 3}, .tenant = i}));
   for (std::uint32_t slot = 0; slot < slots; slot += 3) {
     const auto at = status(kernel.buffers(), slot);
     if (at.load() != 0) at.store(slot % 9);
@@ -57,14 +57,14 @@ void fill(mk::runtime& kernel) {
   for (word i = 0; i < 32; ++i) control(kernel, mk::abi::metric_word + i).store(i * i);
 }
 
-mk::runtime filled() {
-  auto kernel = value_of(mk::runtime::make({.layout = {.slots = slots}}));
+mk::kernel_session filled() {
+  auto kernel = value_of(mk::kernel_session::make({.layout = {.slots = slots}}));
   fill(kernel);
   return kernel;
 }
 
 /// A kernel on a fake device, which runs nothing.
-mk::runtime on_device() {
+mk::kernel_session on_device() {
   fakes::mood = device_mood::able;
   auto kernel = filled();
   value_of(kernel.launch(value_of(mk::gpu_target::make(fakes::reducing_gpu, {})), soon()));
@@ -72,15 +72,15 @@ mk::runtime on_device() {
 }
 
 /// What decoding a snapshot says.
-void require_right(mk::runtime& kernel, const mk::live_digest& digest,
+void require_right(mk::kernel_session& kernel, const mk::live_digest& digest,
                    const mk::window_opcodes& windows, const mk::sketch_shape& shape) {
   mk::live_snapshot snapshot;
   value_of(kernel.snapshot(snapshot));
   mk::ring_telemetry telemetry;
   value_of(telemetry.decode(snapshot.control(), snapshot.ring(), windows));
   require(digest.summary() == telemetry.summary(), "occupancy, windows or control words differ");
-  require(digest.census() ==
-              mk::census_of(value_of(mk::ring_view::over(snapshot.control(), snapshot.ring()))),
+  require(digest.counts() ==
+              mk::counts_of(value_of(mk::ring_view::over(snapshot.control(), snapshot.ring()))),
           "the census differs");
   mk::telemetry_sketch sketch;
   if (shape != mk::sketch_shape{}) {
@@ -93,7 +93,7 @@ void require_right(mk::runtime& kernel, const mk::live_digest& digest,
 }
 
 void require_empty(const mk::live_digest& digest) {
-  require(digest.summary() == mk::ring_summary() && digest.census() == mk::slot_census() &&
+  require(digest.summary() == mk::ring_summary() && digest.counts() == mk::slot_counts() &&
               !digest.by_device() && !digest.flushed() && digest.sketches().total_slots() == 0,
           "something is left of a refused look");
 }
@@ -133,19 +133,19 @@ bool decoded_after_all() {
     mk::live_digest digest;
     const auto some = windows_of({9, 1000});
     const auto many = windows_of({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 1000});
-    const auto look = [&](device_mood mood, const mk::window_opcodes& windows,
-                          const mk::sketch_shape& shape, std::uint32_t scans) {
+    const auto observe = [&](device_mood mood, const mk::window_opcodes& windows,
+                             const mk::sketch_shape& shape, std::uint32_t scans) {
       fakes::mood = mood;
       fakes::scans = 0;
       value_of(kernel.digest(digest, windows, shape));
       require(!digest.by_device() && fakes::scans == scans);
       require_right(kernel, digest, windows, shape);
     };
-    look(device_mood::busy, some, some_shape, 1);
-    look(device_mood::busy, some, {}, 1);
-    look(device_mood::cramped, some, some_shape, 1);
-    look(device_mood::able, many, some_shape, 0);
-    look(device_mood::able, some, {.depth = 1, .width = 16'385}, 0);
+    observe(device_mood::busy, some, some_shape, 1);
+    observe(device_mood::busy, some, {}, 1);
+    observe(device_mood::cramped, some, some_shape, 1);
+    observe(device_mood::able, many, some_shape, 0);
+    observe(device_mood::able, some, {.depth = 1, .width = 16'385}, 0);
     fakes::mood = device_mood::able;
     value_of(kernel.digest(digest, some, {.depth = 1, .width = 16'384}));
     require(digest.by_device());
@@ -155,7 +155,7 @@ bool decoded_after_all() {
 /// Says that it makes digests, and makes none.
 class boaster final : public mk::kernel_target {
  public:
-  mk::result<void> launch(const mk::launch_site&) noexcept override { return {}; }
+  mk::result<void> launch(const mk::launch_context&) noexcept override { return {}; }
   bool flush(mk::deadline) noexcept override { return true; }
   [[nodiscard]] bool makes_digests() const noexcept override { return true; }
   [[nodiscard]] std::uint32_t running() const noexcept override { return 0; }
@@ -178,7 +178,8 @@ bool not_believed() {
     auto kernel = on_device();
     mk::live_digest digest;
     const auto some = windows_of({9});
-    const auto look = [&](device_mood mood, mk::error_code wanted, const mk::sketch_shape& shape) {
+    const auto observe = [&](device_mood mood, mk::error_code wanted,
+                             const mk::sketch_shape& shape) {
       fakes::mood = device_mood::able;
       value_of(kernel.digest(digest, some, some_shape));
       require(digest.by_device());
@@ -188,14 +189,14 @@ bool not_believed() {
       require_empty(digest);
     };
     using enum mk::error_code;
-    look(device_mood::careless, digest_inconsistent, some_shape);
-    look(device_mood::deaf, digest_inconsistent, some_shape);
-    look(device_mood::short_sighted, digest_inconsistent, some_shape);
-    look(device_mood::boastful, digest_wrong_size, some_shape);
-    look(device_mood::lost, device_failed, some_shape);
-    look(device_mood::able, sketch_dim_zero, {.depth = 0, .width = 4});
-    look(device_mood::able, sketch_dim_zero, {.depth = 4, .width = 0});
-    look(device_mood::able, sketch_dim_overflow, {.depth = ~0ull, .width = 3});
+    observe(device_mood::careless, digest_inconsistent, some_shape);
+    observe(device_mood::deaf, digest_inconsistent, some_shape);
+    observe(device_mood::short_sighted, digest_inconsistent, some_shape);
+    observe(device_mood::boastful, digest_wrong_size, some_shape);
+    observe(device_mood::lost, device_failed, some_shape);
+    observe(device_mood::able, sketch_dim_zero, {.depth = 0, .width = 4});
+    observe(device_mood::able, sketch_dim_zero, {.depth = 4, .width = 0});
+    observe(device_mood::able, sketch_dim_overflow, {.depth = ~0ull, .width = 3});
   });
 }
 
@@ -205,7 +206,7 @@ bool while_lanes_run() {
     const auto none = windows_of({});
     std::atomic<bool> enough{false};
     std::jthread producer([&] {
-      while (!enough) (void)kernel.feed().publish({.tenant = 3}, soon());
+      while (!enough) (void)kernel.queue().publish({.tenant = 3}, soon());
     });
     mk::live_digest before;
     mk::live_digest now;
@@ -224,10 +225,10 @@ bool while_lanes_run() {
     producer.join();
     require(moves, "nothing is done");
     // A slot that is being written has no status yet.
-    const std::uint32_t held = value_of(mk::detail::hold(kernel.feed(), soon()));
+    const std::uint32_t held = value_of(mk::detail::hold(kernel.queue(), soon()));
     value_of(kernel.digest(now));
     require(now.summary().occupancy().unknown == 1);
-    mk::detail::let_go_of(kernel.feed(), held);
+    mk::detail::abort(kernel.queue(), held);
     value_of(kernel.drain(soon()));
   });
 }

@@ -1,5 +1,5 @@
 // metrics_page: whatever the rings hold, its pages are strict, bounded, and their counters never
-// fall; and where the ring's story is known, every value is the one that was put there.
+// fall; and where the ring's scenario is known, every value is the one that was put there.
 #include <rapidcheck.h>
 
 #include <algorithm>
@@ -84,7 +84,7 @@ std::uint64_t sum(const std::map<std::string, metric_sample>& samples) {
 }
 
 struct weight {
-  std::uint64_t owed = 0;
+  std::uint64_t outstanding = 0;
   std::uint64_t faulted = 0;
 };
 
@@ -94,29 +94,30 @@ std::map<std::uint32_t, weight> weights(const mk::ring_telemetry& ring, Key key)
   std::map<std::uint32_t, weight> found;
   for (const mk::slot_snapshot& slot : ring.slots()) {
     const auto status = static_cast<std::uint32_t>(slot.status);
-    const bool owed = status == 1 || status == 2 || status == 4 || status == 5 || status == 6;
-    if (owed) ++found[key(slot)].owed;
+    const bool outstanding =
+        status == 1 || status == 2 || status == 4 || status == 5 || status == 6;
+    if (outstanding) ++found[key(slot)].outstanding;
     if (status == 7) ++found[key(slot)].faulted;
   }
   return found;
 }
 
-/// `owed` and `faulted` name at most `most` keys, those with most slots, and add up.
+/// `outstanding` and `faulted` name at most `most` keys, those with most slots, and add up.
 void check_named(const metrics_reader& page, const std::string& what, std::uint32_t most,
                  const std::map<std::uint32_t, weight>& truth,
                  const std::vector<std::pair<std::string, std::uint32_t>>& names) {
-  const auto owed = page.all("megakernel_" + what + "_owed_slots", what);
+  const auto outstanding = page.all("megakernel_" + what + "_owed_slots", what);
   const auto faulted = page.all("megakernel_" + what + "_fault_slots", what);
-  RC_ASSERT(owed.contains("other") && faulted.contains("other"));
-  RC_ASSERT(owed.size() == std::min<std::size_t>(most, truth.size()) + 1);
-  RC_ASSERT(owed.size() == faulted.size());
-  std::uint64_t all_owed = 0;
+  RC_ASSERT(outstanding.contains("other") && faulted.contains("other"));
+  RC_ASSERT(outstanding.size() == std::min<std::size_t>(most, truth.size()) + 1);
+  RC_ASSERT(outstanding.size() == faulted.size());
+  std::uint64_t all_outstanding = 0;
   std::uint64_t all_faulted = 0;
   for (const auto& [key, w] : truth) {
-    all_owed += w.owed;
+    all_outstanding += w.outstanding;
     all_faulted += w.faulted;
   }
-  RC_ASSERT(sum(owed) == all_owed);
+  RC_ASSERT(sum(outstanding) == all_outstanding);
   RC_ASSERT(sum(faulted) == all_faulted);
   RC_ASSERT(page.one("megakernel_" + what + "s") == truth.size());
   std::uint64_t least_named = ~std::uint64_t{0};
@@ -126,12 +127,12 @@ void check_named(const metrics_reader& page, const std::string& what, std::uint3
     for (const auto& [name, raw] : names) {
       if (raw == key) label = name;
     }
-    if (owed.contains(label)) {
-      RC_ASSERT(owed.at(label).whole() == w.owed);
+    if (outstanding.contains(label)) {
+      RC_ASSERT(outstanding.at(label).whole() == w.outstanding);
       RC_ASSERT(faulted.at(label).whole() == w.faulted);
-      least_named = std::min(least_named, w.owed + w.faulted);
+      least_named = std::min(least_named, w.outstanding + w.faulted);
     } else {
-      most_unnamed = std::max(most_unnamed, w.owed + w.faulted);
+      most_unnamed = std::max(most_unnamed, w.outstanding + w.faulted);
     }
   }
   RC_ASSERT(most == 0 || least_named >= most_unnamed);
@@ -158,9 +159,9 @@ bool any_ring() {
     const built_ring built = build(shape);
     const decoded_ring ring(built.control, built.ring, built.windows);
     mk::health_tracker tracker{};
-    const auto health = tracker.look(ring.telemetry, nanoseconds(0));
+    const auto health = tracker.observe(ring.telemetry, nanoseconds(0));
     RC_ASSERT(health.has_value());
-    dice d(shape.seed);
+    prng d(shape.seed);
     mk::latency_counts latency;
     for (int i = 0; i < 20; ++i) latency.add(d.next() >> d.below(64), d.below(1000));
     const mk::published_counts publishers{.slots = d.next() >> 1,
@@ -169,13 +170,13 @@ bool any_ring() {
                                           .latency = &latency};
     auto page = page_of({.top_tenants = tenants, .top_opcodes = opcodes, .version = "1"});
     RC_ASSERT(read(page).one("megakernel_up") == 0u);
-    RC_ASSERT(page.look({.ring = ring.telemetry,
-                         .health = &*health,
-                         .at = nanoseconds(0),
-                         .publishers = &publishers,
-                         .torn_pages = d.below(9),
-                         .age = nanoseconds(d.next() >> 1),
-                         .windows = true})
+    RC_ASSERT(page.observe({.ring = ring.telemetry,
+                            .health = &*health,
+                            .at = nanoseconds(0),
+                            .publishers = &publishers,
+                            .torn_pages = d.below(9),
+                            .age = nanoseconds(d.next() >> 1),
+                            .windows = true})
                   .has_value());
     const metrics_reader seen = read(page);
     RC_ASSERT(seen.one("megakernel_up") == 1u);
@@ -247,23 +248,23 @@ struct true_kernel {
   }
 };
 
-bool known_story() {
+bool known_scenario() {
   return rc::check("counters go on over 32-bit wraps, restarts and lost looks, to the slot", [] {
     true_kernel kernel;
     kernel.reports = *rc::gen::arbitrary<bool>();
     kernel.wide = *rc::gen::arbitrary<bool>();
-    dice d(*uniform<std::uint64_t>());
-    // One that has run for long when the first look comes.
+    prng d(*uniform<std::uint64_t>());
+    // One that has run for long when the first sample comes.
     for (const std::uint32_t w : true_kernel::words())
       kernel.grow(w, w == 1 && kernel.reports && kernel.wide ? d.next() >> 20 : d.word());
     auto page = page_of({});
     std::uint64_t restarts = 0;
     std::map<std::string, double> before;
-    const int looks = *between(1, 12);
-    for (int i = 0; i < looks; ++i) {
+    const int samples = *between(1, 12);
+    for (int i = 0; i < samples; ++i) {
       if (d.one_in(4)) page.lose();
       const decoded_ring ring(kernel.control(), {});
-      RC_ASSERT(page.look({.ring = ring.telemetry}).has_value());
+      RC_ASSERT(page.observe({.ring = ring.telemetry}).has_value());
       const metrics_reader seen = read(page);
       const auto at = [&](std::uint32_t w) { return kernel.counts[w]; };
       RC_ASSERT(seen.one("megakernel_done_slots_total") == at(1));
@@ -305,7 +306,7 @@ bool known_story() {
 
 bool any_words() {
   return rc::check("counters never fall, whatever the words and the publishers do", [] {
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     auto page = page_of({.top_tenants = 2, .top_opcodes = 2});
     std::map<std::string, double> before;
     mk::latency_counts latency;
@@ -320,7 +321,7 @@ bool any_words() {
       if (d.one_in(4)) {
         page.lose();
       } else {
-        RC_ASSERT(page.look({.ring = ring.telemetry, .publishers = &publishers}).has_value());
+        RC_ASSERT(page.observe({.ring = ring.telemetry, .publishers = &publishers}).has_value());
       }
       const metrics_reader seen = read(page);
       RC_ASSERT(!seen.one("megakernel_ring_full_total").has_value());
@@ -332,11 +333,11 @@ bool any_words() {
   });
 }
 
-/// A ring in which key i of `owed` owes so many slots.
-bytes ring_of(const std::vector<std::uint32_t>& owed) {
+/// A ring in which key i of `outstanding` owes so many slots.
+bytes ring_of(const std::vector<std::uint32_t>& outstanding) {
   std::vector<std::uint32_t> words;
-  for (std::uint32_t t = 0; t < owed.size(); ++t) {
-    for (std::uint32_t n = 0; n < owed[t]; ++n) {
+  for (std::uint32_t t = 0; t < outstanding.size(); ++t) {
+    for (std::uint32_t n = 0; n < outstanding[t]; ++n) {
       words.insert(words.end(), {1, t * 7, t});
       words.resize(words.size() + 13);
     }
@@ -351,14 +352,14 @@ bool stable_names() {
         auto page = page_of({.top_tenants = most});
         const bytes control(640);
         std::set<std::string> before;
-        dice d(*uniform<std::uint64_t>());
-        std::vector<std::uint32_t> owed(12);
-        for (int look = 0; look < 6; ++look) {
-          for (std::uint32_t& n : owed) {
+        prng d(*uniform<std::uint64_t>());
+        std::vector<std::uint32_t> outstanding(12);
+        for (int sample = 0; sample < 6; ++sample) {
+          for (std::uint32_t& n : outstanding) {
             if (d.one_in(2)) n = d.below(d.one_in(2) ? 4 : 30);
           }
-          const decoded_ring ring(control, ring_of(owed));
-          RC_ASSERT(page.look({.ring = ring.telemetry}).has_value());
+          const decoded_ring ring(control, ring_of(outstanding));
+          RC_ASSERT(page.observe({.ring = ring.telemetry}).has_value());
           std::set<std::string> now;
           for (const auto& [t, s] : read(page).all("megakernel_tenant_owed_slots", "tenant")) {
             if (t != "other") now.insert(t);
@@ -368,7 +369,7 @@ bool stable_names() {
             if (now.contains(gone)) continue;
             for (const std::string& come : now) {
               if (before.contains(come)) continue;
-              RC_ASSERT(owed[std::stoul(come)] >= 2 * owed[std::stoul(gone)] + 2);
+              RC_ASSERT(outstanding[std::stoul(come)] >= 2 * outstanding[std::stoul(gone)] + 2);
             }
           }
           before = now;
@@ -376,10 +377,10 @@ bool stable_names() {
       });
 }
 
-bool crowd() {
+bool many_keys() {
   return rc::check("10,000 tenants and as many opcodes do not grow a page past its bound", [] {
     std::vector<std::uint32_t> words(std::size_t{65'536} * 16);
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     for (std::size_t i = 0; i < words.size(); i += 16) {
       words[i] = d.one_in(9) ? 7 : 1;
       words[i + 1] = d.below(10'000);
@@ -390,7 +391,7 @@ bool crowd() {
     control[141] = 1;
     const decoded_ring ring(to_bytes(control), to_bytes(words));
     auto page = page_of({});
-    RC_ASSERT(page.look({.ring = ring.telemetry, .torn_pages = 0, .windows = true}).has_value());
+    RC_ASSERT(page.observe({.ring = ring.telemetry, .torn_pages = 0, .windows = true}).has_value());
     const metrics_reader seen = read(page);
     RC_ASSERT(seen.one("megakernel_tenants") == 10'000u);
     RC_ASSERT(seen.all("megakernel_tenant_owed_slots", "tenant").size() == 21);
@@ -472,10 +473,10 @@ bool every_opcode() {
     }
     const decoded_ring ring(bytes(640), to_bytes(words));
     auto page = page_of({});
-    RC_ASSERT(page.look({.ring = ring.telemetry}).has_value());
-    const auto owed = read(page).all("megakernel_opcode_owed_slots", "opcode");
-    RC_ASSERT(owed.size() == opcode_names.size() + 1);
-    for (const auto& [name, op] : opcode_names) RC_ASSERT(owed.at(name).whole() == 1u);
+    RC_ASSERT(page.observe({.ring = ring.telemetry}).has_value());
+    const auto outstanding = read(page).all("megakernel_opcode_owed_slots", "opcode");
+    RC_ASSERT(outstanding.size() == opcode_names.size() + 1);
+    for (const auto& [name, op] : opcode_names) RC_ASSERT(outstanding.at(name).whole() == 1u);
   });
 }
 
@@ -487,9 +488,9 @@ bool oldest_slot() {
     auto page = page_of({});
     for (const int at : {5, 6, 8, 12}) {
       const nanoseconds now = std::chrono::seconds(at);
-      const auto health = tracker.look(ring.telemetry, now);
+      const auto health = tracker.observe(ring.telemetry, now);
       RC_ASSERT(health.has_value());
-      RC_ASSERT(page.look({.ring = ring.telemetry, .health = &*health, .at = now}).has_value());
+      RC_ASSERT(page.observe({.ring = ring.telemetry, .health = &*health, .at = now}).has_value());
       const metrics_reader seen = read(page);
       const bool stuck = at >= 6;  // seen twice
       RC_ASSERT(seen.one("megakernel_stuck_slots") == std::uint64_t{stuck});
@@ -507,7 +508,8 @@ bool no_large_key() {
     tally->start();
     RC_ASSERT(tally->find(3).weight() == 0u && tally->find(0xFFFF'FFFFu).weight() == 0u);
     RC_ASSERT(tally->add(0xFFFF'FFFFu, 2));
-    RC_ASSERT(tally->find(0xFFFF'FFFEu).weight() == 0u && tally->find(0xFFFF'FFFFu).owed == 2u);
+    RC_ASSERT(tally->find(0xFFFF'FFFEu).weight() == 0u &&
+              tally->find(0xFFFF'FFFFu).outstanding == 2u);
   });
 }
 
@@ -516,10 +518,10 @@ bool no_large_key() {
 int main() {
   bool ok = true;
   ok &= any_ring();
-  ok &= known_story();
+  ok &= known_scenario();
   ok &= any_words();
   ok &= stable_names();
-  ok &= crowd();
+  ok &= many_keys();
   ok &= labels();
   ok &= characters();
   ok &= media_types();

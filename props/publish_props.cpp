@@ -22,7 +22,7 @@ namespace {
 
 using namespace props;
 using model::real_ring;
-using model::told;
+using model::reported;
 using model::why_not;
 namespace mk = megakernel;
 
@@ -108,12 +108,12 @@ bool packed_arguments() {
 
 bool any_packed_words() {
   return rc::check("any twelve words are a packed slot read inside its words, or refused", [] {
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     std::array<mk::word, 12> words{};
     bytes raw = noise(d, 48);
     if (d.one_in(2)) raw[0] = static_cast<unsigned char>(d.below(24));
     if (d.one_in(2)) raw[1] = static_cast<unsigned char>(d.below(13));
-    for (std::size_t i = 0; i < 12; ++i) words[i] = plain::word_at(raw, i);
+    for (std::size_t i = 0; i < 12; ++i) words[i] = oracle::word_at(raw, i);
 
     const unsigned count = raw[0];
     const unsigned held = raw[1];

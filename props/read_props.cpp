@@ -26,7 +26,7 @@ using counts = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
 /// Word `index` of what is there, if it is whole.
 std::optional<std::uint32_t> whole_word(std::span<const unsigned char> bytes, std::uint64_t index) {
   if (bytes.size() < 4 || index > (bytes.size() - 4) / 4) return std::nullopt;
-  return plain::word_at(bytes, index);
+  return oracle::word_at(bytes, index);
 }
 
 counts pairs(const mk::metric_counters& metrics) {
@@ -59,7 +59,7 @@ void read_control(std::span<const unsigned char> control, std::uint32_t observab
   expect_word(mk::read_done_count(bytes), control, 1);
   expect_word(mk::read_epoch(bytes), control, 128);
   const std::uint64_t at = std::uint64_t{160} + observable;
-  RC_ASSERT(mk::salvage_observable(bytes, observable) == whole_word(control, at).value_or(0));
+  RC_ASSERT(mk::recover_observable(bytes, observable) == whole_word(control, at).value_or(0));
   if (at > 0xFFFFFFFF) {
     RC_ASSERT(refused(mk::read_observable(bytes, observable),
                       mk::error{.code = mk::error_code::observable_index_overflow,
@@ -76,18 +76,18 @@ void read_control(std::span<const unsigned char> control, std::uint32_t observab
     each[i] = whole_word(control, 96 + i).value_or(0);
     if (each[i] != 0) wanted.emplace_back(i, each[i]);
   }
-  const auto salvaged = mk::salvage_metrics(bytes);
-  RC_ASSERT(pairs(salvaged) == wanted);
-  RC_ASSERT(salvaged.size() == wanted.size());
-  RC_ASSERT(salvaged.empty() == wanted.empty());
-  for (std::uint32_t i = 0; i < 32; ++i) RC_ASSERT(salvaged[i] == each[i]);
-  auto step = salvaged.begin();
+  const auto recovered = mk::recover_metrics(bytes);
+  RC_ASSERT(pairs(recovered) == wanted);
+  RC_ASSERT(recovered.size() == wanted.size());
+  RC_ASSERT(recovered.empty() == wanted.empty());
+  for (std::uint32_t i = 0; i < 32; ++i) RC_ASSERT(recovered[i] == each[i]);
+  auto step = recovered.begin();
   for (const auto& [index, count] : wanted) {
-    RC_ASSERT((step != salvaged.end() && *step == mk::metric{index, count}));
+    RC_ASSERT((step != recovered.end() && *step == mk::metric{index, count}));
     const auto before = step++;
     RC_ASSERT((*before == mk::metric{index, count} && before != step));
   }
-  RC_ASSERT((step == salvaged.end()));
+  RC_ASSERT((step == recovered.end()));
   const auto strict = mk::read_metrics(bytes);
   if (control.size() % 4 != 0) {
     RC_ASSERT(code_of(strict) == mk::error_code::control_misaligned);
@@ -107,13 +107,13 @@ void read_control(std::span<const unsigned char> control, std::uint32_t observab
     RC_ASSERT(code_of(decoded) == mk::error_code::control_misaligned);
   } else {
     for (std::uint32_t i = 0; i < 160; ++i)
-      RC_ASSERT(decoded->words()[i] == plain::word_at(control, i));
+      RC_ASSERT(decoded->words()[i] == oracle::word_at(control, i));
   }
 }
 
 bool control_readers() {
   return rc::check("control readers agree with plain reading at every length from 0 to 700", [] {
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     const auto offset = *between<std::size_t>(0, 3);
     const auto far =
         *rc::gen::oneOf(any_word(), between<std::uint32_t>(0xFFFFFFFF - 163, 0xFFFFFFFF - 157));
@@ -130,7 +130,7 @@ bool control_readers() {
 bool control_lengths() {
   return rc::check("no control length from 0 to 700 is left out", [] {
     static std::size_t length = 0;  // goes on from run to run, so that 176 runs see them all
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     for (int i = 0; i < 4; ++i, length = (length + 1) % 701) {
       const placed control(noise(d, length), d.below(4));
       for (std::uint32_t observable = 0; observable < 18; ++observable)
@@ -142,7 +142,7 @@ bool control_lengths() {
 bool snapshot_readers() {
   // docs/protocol.md#control-words
   return rc::check("a control snapshot's readers name the words of the protocol", [] {
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     std::vector<std::uint32_t> words(160);
     for (std::uint32_t& w : words) w = d.word();
     words[2] = d.pick(std::vector<std::uint32_t>{0, 1, 2, 3, 3, 4, 31, 32, 0xFFFFFFFF, 0xFFFFFFE4});
@@ -163,7 +163,7 @@ bool snapshot_readers() {
 
 bool debug_logs() {
   return rc::check("debug logs: the strict reader refuses what the lenient one salvages", [] {
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     const auto length = *rc::gen::oneOf(
         between<std::size_t>(0, 200),
         rc::gen::map(between<std::size_t>(0, 12), [](std::size_t n) { return 4 + 16 * n; }));
@@ -177,16 +177,16 @@ bool debug_logs() {
       put(log, 0, cursor);
     }
     const placed at(log, *between<std::size_t>(0, 3));
-    const auto lenient = mk::salvage_debug_log(at.view());
+    const auto lenient = mk::recover_debug_log(at.view());
     const std::uint64_t whole = cursor / 4;
     const std::uint64_t kept = std::min(whole, capacity / 4);
     RC_ASSERT(lenient.records.size() == kept);
     RC_ASSERT(lenient.records.empty() == (kept == 0));
     RC_ASSERT(lenient.dropped == (cursor + 3ull) / 4 - kept);
     const auto record = [&](std::size_t i) {
-      return mk::debug_record{plain::word_at(log, 1 + 4 * i),
-                              {plain::word_at(log, 2 + 4 * i), plain::word_at(log, 3 + 4 * i),
-                               plain::word_at(log, 4 + 4 * i)}};
+      return mk::debug_record{oracle::word_at(log, 1 + 4 * i),
+                              {oracle::word_at(log, 2 + 4 * i), oracle::word_at(log, 3 + 4 * i),
+                               oracle::word_at(log, 4 + 4 * i)}};
     };
     std::size_t seen = 0;
     for (const mk::debug_record& r : lenient.records) RC_ASSERT((r == record(seen++)));
@@ -226,7 +226,7 @@ bool debug_logs() {
 
 bool done_slots() {
   return rc::check("counting done slots looks at whole slots only, and only where they are", [] {
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     const auto length = *rc::gen::oneOf(
         between<std::size_t>(0, 700),
         rc::gen::map(between<std::size_t>(0, 10), [](std::size_t n) { return 64 * n; }));
@@ -238,12 +238,12 @@ bool done_slots() {
          {1, rc::gen::element<std::uint64_t>(1ull << 58, (1ull << 58) - 1, ~0ull, 1ull << 32)}});
     const placed at(ring, *between<std::size_t>(0, 3));
     const auto strict = mk::read_done_slots(at.view(), items);
-    const auto lenient = mk::salvage_done_slots(at.view(), items);
+    const auto lenient = mk::recover_done_slots(at.view(), items);
 
     std::optional<std::uint64_t> wanted;
     if (items <= length / 64) {
       wanted = 0;
-      for (std::size_t i = 0; i < items; ++i) *wanted += plain::word_at(ring, 16 * i) == 3;
+      for (std::size_t i = 0; i < items; ++i) *wanted += oracle::word_at(ring, 16 * i) == 3;
     }
     if (items == 0) {
       RC_ASSERT(holds(strict, 0u));
@@ -274,7 +274,7 @@ bool done_slots() {
 
 bool load_misses() {
   return rc::check("a load miss is read from any whole slot that holds one, and no other", [] {
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     bytes ring = noise(d, *between<std::size_t>(0, 400));
     // The last, partial slot too: it must not be read although its opcode is there.
     for (std::size_t i = 0; i + 8 <= ring.size(); i += 64)
@@ -283,11 +283,11 @@ bool load_misses() {
     const auto slot = *rc::gen::oneOf(between<std::uint32_t>(0, 7), any_word());
     const auto got = mk::read_load_miss(at.view(), slot);
     const bool there =
-        slot < ring.size() / 64 && plain::word_at(ring, std::size_t{slot} * 16 + 1) == 0xFFFDu;
+        slot < ring.size() / 64 && oracle::word_at(ring, std::size_t{slot} * 16 + 1) == 0xFFFDu;
     RC_ASSERT(got.has_value() == there);
     if (!there) return;
-    RC_ASSERT(got->resource == plain::word_at(ring, std::size_t{slot} * 16 + 4));
-    RC_ASSERT(got->prefetch == (plain::word_at(ring, std::size_t{slot} * 16 + 5) != 0));
+    RC_ASSERT(got->resource == oracle::word_at(ring, std::size_t{slot} * 16 + 4));
+    RC_ASSERT(got->prefetch == (oracle::word_at(ring, std::size_t{slot} * 16 + 5) != 0));
   });
 }
 
@@ -318,7 +318,7 @@ bool priority_offsets() {
     RC_ASSERT(wanted[5] == slots);
     RC_ASSERT(mk::default_priority_offsets(slots) == wanted);
 
-    dice d(*uniform<std::uint64_t>());
+    prng d(*uniform<std::uint64_t>());
     bytes control = noise(d, *rc::gen::oneOf(between<std::size_t>(500, 700),
                                              rc::gen::element<std::size_t>(0, 536, 540, 640)));
     bytes expected = control;

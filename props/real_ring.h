@@ -7,21 +7,24 @@ namespace props::model {
 namespace mk = megakernel;
 
 /// One that is not about the right buffer is no refusal of the model's.
-inline refusal told(const mk::error& e) {
-  if (mk::name(e.buffer) != plain::buffer_of(mk::name(e.code))) return {"of another buffer"};
-  return {mk::name(e.code), e.index, e.found, e.bound};
+inline refusal reported(const mk::error& e) {
+  if (mk::to_string(e.buffer) != oracle::buffer_of(mk::to_string(e.code)))
+    return {"of another buffer"};
+  return {mk::to_string(e.code), e.index, e.found, e.bound};
 }
 
 /// Why there is no value; nothing, where there is one.
 template <class T>
 refusal why_not(const mk::result<T>& r) {
-  return r ? refusal{} : told(r.error());
+  return r ? refusal{} : reported(r.error());
 }
 
-inline outcome told(const mk::result<void>& r) { return r ? outcome{} : outcome{told(r.error())}; }
+inline outcome reported(const mk::result<void>& r) {
+  return r ? outcome{} : outcome{reported(r.error())};
+}
 
-inline outcome told(const mk::result<std::uint32_t>& r) {
-  return r ? outcome{std::nullopt, *r} : outcome{told(r.error())};
+inline outcome reported(const mk::result<std::uint32_t>& r) {
+  return r ? outcome{std::nullopt, *r} : outcome{reported(r.error())};
 }
 
 inline std::vector<mk::packed_op> inner_of(const entry& e) {
@@ -43,9 +46,9 @@ class real_ring {
   [[nodiscard]] std::span<const std::byte> all() const { return std::as_bytes(std::span(words_)); }
 
   outcome operator()(const publish_one& s) {
-    if (!s.what.packed) return told(publisher().publish(s.slot, request_of(s.what)));
+    if (!s.what.packed) return reported(publisher().publish(s.slot, request_of(s.what)));
     const auto inner = inner_of(s.what);
-    return told(
+    return reported(
         publisher().publish_packed(s.slot, {s.what.tenant, mk::priority{s.what.level}, inner}));
   }
   outcome operator()(const publish_each& s) {
@@ -60,28 +63,28 @@ class real_ring {
         requests.emplace_back(request_of(e));
       }
     }
-    return told(publisher().publish_each(s.first, requests));
+    return reported(publisher().publish_each(s.first, requests));
   }
   outcome operator()(const publish_batch& s) {
     std::vector<mk::batch_item> items;
     for (const auto& e : s.items) items.push_back({mk::opcode{e.op}, e.arguments});
-    return told(publisher().publish_batch(s.first, s.tenant, items, s.tag));
+    return reported(publisher().publish_batch(s.first, s.tenant, items, s.tag));
   }
   outcome operator()(const publish_window& s) {
     const std::vector<std::span<const mk::word>> required(s.required.begin(), s.required.end());
     const std::vector<std::span<const mk::word>> lookahead(s.lookahead.begin(), s.lookahead.end());
-    return told(publisher().publish_window(s.first, {.op = mk::opcode{s.op},
-                                                     .tenant = s.tenant,
-                                                     .ticket = s.ticket,
-                                                     .level = mk::priority{s.level},
-                                                     .required = required,
-                                                     .lookahead = lookahead}));
+    return reported(publisher().publish_window(s.first, {.op = mk::opcode{s.op},
+                                                         .tenant = s.tenant,
+                                                         .ticket = s.ticket,
+                                                         .level = mk::priority{s.level},
+                                                         .required = required,
+                                                         .lookahead = lookahead}));
   }
   outcome operator()(const publish_items& s) {
-    return told(publisher().publish_work_items(s.first, s.tenant, items_of(s)));
+    return reported(publisher().publish_work_items(s.first, s.tenant, items_of(s)));
   }
   outcome operator()(const publish_miss& s) {
-    return told(
+    return reported(
         publisher().publish_load_miss(s.slot, {.resource = s.resource, .prefetch = s.prefetch}));
   }
   outcome operator()(const poke& s) {

@@ -1,5 +1,5 @@
-// What a report keeps of many looks: bounded, and with every spike in it; and what a page makes of
-// texts that are not its own.
+// What a report keeps of many samples: bounded, and with every spike in it; and what a page makes
+// of texts that are not its own.
 #include <rapidcheck.h>
 
 #include <algorithm>
@@ -29,40 +29,40 @@ struct looked {
   double value = 0;
 };
 
-std::vector<looked> any_looks() {
+std::vector<looked> any_samples() {
   const auto count = *rc::gen::inRange<std::size_t>(1, 400);
-  std::vector<looked> looks;
+  std::vector<looked> samples;
   nanoseconds at{};
   for (std::size_t i = 0; i < count; ++i) {
     const nanoseconds step(i == 0 ? 0 : *rc::gen::inRange<std::int64_t>(1, 1'000'000));
     at += step;
     const bool known = *rc::gen::inRange(0, 8) != 0;
-    looks.push_back({.at = at,
-                     .interval = step,
-                     .value = known ? *rc::gen::inRange(-1000, 1000) : timeline::absent});
+    samples.push_back({.at = at,
+                       .interval = step,
+                       .value = known ? *rc::gen::inRange(-1000, 1000) : timeline::absent});
   }
-  return looks;
+  return samples;
 }
 
 void columns_lose_no_spike() {
-  const std::vector<looked> looks = any_looks();
+  const std::vector<looked> samples = any_samples();
   const auto most = 2 * *rc::gen::inRange<std::size_t>(1, 20);
   timeline line(1, most);
-  for (const looked& l : looks) line.add(l.at, l.interval, std::vector{l.value});
+  for (const looked& l : samples) line.add(l.at, l.interval, std::vector{l.value});
 
   RC_ASSERT(line.columns().size() <= most);
   std::size_t next = 0;
   for (const timeline::column& column : line.columns()) {
     const bool last = &column == &line.columns().back();
-    RC_ASSERT(column.looks == line.looks_per_column() ||
-              (last && column.looks < line.looks_per_column()));
-    RC_ASSERT(column.from == looks[next].at);
+    RC_ASSERT(column.samples == line.samples_per_column() ||
+              (last && column.samples < line.samples_per_column()));
+    RC_ASSERT(column.from == samples[next].at);
     double least = std::numeric_limits<double>::infinity();
     double greatest = -least;
     double sum = 0;
     double weight = 0;
-    for (std::uint64_t i = 0; i < column.looks; ++i, ++next) {
-      const looked& l = looks.at(next);
+    for (std::uint64_t i = 0; i < column.samples; ++i, ++next) {
+      const looked& l = samples.at(next);
       RC_ASSERT(column.from <= l.at && l.at <= column.to);
       if (!std::isfinite(l.value)) continue;
       const double own = std::max(1.0, static_cast<double>(l.interval.count()));
@@ -78,12 +78,12 @@ void columns_lose_no_spike() {
     RC_ASSERT(kept.most == greatest);
     RC_ASSERT(std::abs(kept.mean() - sum / weight) <= 1e-6 * (1 + std::abs(sum / weight)));
     const auto value_at = [&](nanoseconds at) {
-      return std::ranges::lower_bound(looks, at, {}, &looked::at)->value;
+      return std::ranges::lower_bound(samples, at, {}, &looked::at)->value;
     };
     RC_ASSERT(value_at(kept.least_at) == least);
     RC_ASSERT(value_at(kept.most_at) == greatest);
   }
-  RC_ASSERT(next == looks.size());
+  RC_ASSERT(next == samples.size());
 }
 
 std::string any_text() {

@@ -20,49 +20,49 @@ class ring_device {
   using status = megakernel::slot_status;
 
  public:
-  /// The component's interface; `context` is the device, which one kernel is started on.
+  /// The plugin's interface; `context` is the device, which one kernel is started on.
   [[nodiscard]] megakernel::gpu::interface calls() {
     namespace gpu = megakernel::gpu;
     return {
         .version = gpu::interface_version,
         .own_process = 0,
         .context = this,
-        .look = [](void*, gpu::card* found, gpu::reason*) -> gpu::answer {
+        .probe = [](void*, gpu::device_info* found, gpu::failure*) -> gpu::call_status {
           *found = {};
           found->wave_size = 32;
-          return gpu::answer::yes;
+          return gpu::call_status::yes;
         },
         .start = [](void* self, const gpu::request* wanted, gpu::kernel** started,
-                    std::uint32_t* lanes, gpu::reason*) -> gpu::answer {
+                    std::uint32_t* lanes, gpu::failure*) -> gpu::call_status {
           *lanes = 1;
           *started = reinterpret_cast<gpu::kernel*>(self);
           static_cast<ring_device*>(self)->start(*wanted);
-          return gpu::answer::yes;
+          return gpu::call_status::yes;
         },
-        .running = [](gpu::kernel* of, std::uint32_t* lanes, gpu::reason*) -> gpu::answer {
+        .running = [](gpu::kernel* of, std::uint32_t* lanes, gpu::failure*) -> gpu::call_status {
           *lanes = self(of).running_;
-          return gpu::answer::yes;
+          return gpu::call_status::yes;
         },
         .ask_flush = [](gpu::kernel*) -> std::uint32_t { return 0; },
         .flushed = [](gpu::kernel*, std::uint32_t) { return true; },  // counts are added one by one
         .leave = [](gpu::kernel* of) { self(of).leave_ = true; },
         .close = [](gpu::kernel* of) { self(of).lane_.join(); },
-        .carry = [](gpu::kernel* of, const gpu::run* runs, std::uint32_t count, std::uint32_t* room,
-                    gpu::reason*) -> gpu::answer {
-          *room = self(of).carry({runs, count});
-          return gpu::answer::yes;
+        .upload = [](gpu::kernel* of, const gpu::slot_range* ranges, std::uint32_t count,
+                     std::uint32_t* room, gpu::failure*) -> gpu::call_status {
+          *room = self(of).upload({ranges, count});
+          return gpu::call_status::yes;
         },
         .scan = [](gpu::kernel*, const gpu::scan_request*, void*, std::uint64_t,
-                   std::uint64_t* size, gpu::reason*) -> gpu::answer {
+                   std::uint64_t* size, gpu::failure*) -> gpu::call_status {
           *size = 0;
-          return gpu::answer::busy;
+          return gpu::call_status::busy;
         },
     };
   }
 
   /// Slots that came while they were with the lanes, or were not published, or too many at once.
   [[nodiscard]] std::uint64_t wrong() const { return wrong_; }
-  [[nodiscard]] std::uint64_t runs() const { return runs_; }
+  [[nodiscard]] std::uint64_t ranges() const { return ranges_; }
   [[nodiscard]] bool on_its_own_ring() const { return own_ring_; }
 
  private:
@@ -71,7 +71,7 @@ class ring_device {
   }
 
   void start(const megakernel::gpu::request& wanted) {
-    own_ring_ = wanted.ring_on_card != 0;
+    own_ring_ = wanted.device_ring != 0;
     host_ = wanted.where;
     ring_.assign(std::size_t{host_.slots} * 16, 0);
     running_ = 1;
@@ -79,13 +79,13 @@ class ring_device {
   }
 
   /// What was sent in the call before has come by now.
-  std::uint32_t carry(std::span<const megakernel::gpu::run> runs) {
+  std::uint32_t upload(std::span<const megakernel::gpu::slot_range> ranges) {
     const std::lock_guard lock(mutex_);
-    wrong_ += sent_.size() + runs.size() > megakernel::gpu::most_runs;
+    wrong_ += sent_.size() + ranges.size() > megakernel::gpu::most_ranges;
     while (!sent_.empty()) {
       const auto run = sent_.front();
       sent_.pop_front();
-      ++runs_;
+      ++ranges_;
       for (word slot = run.first; slot < run.first + run.count; ++slot) {
         wrong_ += !is_finished(status_of(ring_.data(), slot));
         wrong_ += host_status(slot).load(std::memory_order_acquire) != word(status::published);
@@ -93,8 +93,8 @@ class ring_device {
         with_lanes_.push_back(slot);
       }
     }
-    sent_.insert(sent_.end(), runs.begin(), runs.end());
-    return megakernel::gpu::most_runs - static_cast<std::uint32_t>(sent_.size());
+    sent_.insert(sent_.end(), ranges.begin(), ranges.end());
+    return megakernel::gpu::most_ranges - static_cast<std::uint32_t>(sent_.size());
   }
 
   void run() {
@@ -142,13 +142,13 @@ class ring_device {
   megakernel::device::launch host_{};
   std::vector<word> ring_;
   std::mutex mutex_;
-  std::deque<megakernel::gpu::run> sent_;
+  std::deque<megakernel::gpu::slot_range> sent_;
   std::deque<word> with_lanes_;
   std::thread lane_;
   std::atomic<std::uint32_t> running_{0};
   std::atomic<bool> leave_{false};
   std::atomic<std::uint64_t> wrong_{0};
-  std::atomic<std::uint64_t> runs_{0};
+  std::atomic<std::uint64_t> ranges_{0};
   bool own_ring_ = false;
 };
 

@@ -12,8 +12,8 @@
 #include <variant>
 #include <vector>
 
-#include "plain_decoder.h"
-#include "plain_errors.h"
+#include "oracle_decoder.h"
+#include "oracle_errors.h"
 
 namespace props::model {
 
@@ -115,7 +115,7 @@ inline std::variant<words, refusal> pack(const std::vector<inner_op>& ops) {
   table[0] = static_cast<unsigned char>(ops.size());
   table[1] = static_cast<unsigned char>(payload.size());
   words out;
-  for (std::size_t w = 0; w < table_words; ++w) out.push_back(plain::word_at(table, w));
+  for (std::size_t w = 0; w < table_words; ++w) out.push_back(oracle::word_at(table, w));
   out.insert(out.end(), payload.begin(), payload.end());
   return out;
 }

@@ -72,7 +72,7 @@ struct built_ring {
   std::vector<std::uint32_t> windows;
 };
 
-inline std::vector<std::uint32_t> opcode_pool(dice& d, opcode_family family, std::uint32_t count) {
+inline std::vector<std::uint32_t> opcode_pool(prng& d, opcode_family family, std::uint32_t count) {
   // The inverse of the multiplier 2^32 / golden ratio: a multiple of it hashes to a small number.
   constexpr std::uint32_t inverse = 0x0E8B2F51u;
   static_assert(inverse * 0x9E3779B1u == 1);
@@ -96,7 +96,7 @@ inline std::vector<std::uint32_t> opcode_pool(dice& d, opcode_family family, std
   return pool;
 }
 
-inline std::vector<std::uint32_t> window_opcodes_of(dice& d, window_list which,
+inline std::vector<std::uint32_t> window_opcodes_of(prng& d, window_list which,
                                                     const std::vector<std::uint32_t>& pool) {
   std::vector<std::uint32_t> list;
   switch (which) {
@@ -120,12 +120,12 @@ inline std::vector<std::uint32_t> window_opcodes_of(dice& d, window_list which,
   return list;
 }
 
-inline std::uint32_t status_of(dice& d, const ring_shape& shape) {
+inline std::uint32_t status_of(prng& d, const ring_shape& shape) {
   if (shape.only_status != 9) return shape.only_status;
   return d.one_in(10) ? d.word() : d.below(9);
 }
 
-inline std::uint32_t ticket_of(dice& d, const ring_shape& shape, std::uint32_t slot) {
+inline std::uint32_t ticket_of(prng& d, const ring_shape& shape, std::uint32_t slot) {
   switch (shape.order) {
     case ticket_order::any:
       return d.below(shape.tickets) * 0x01010101u;
@@ -141,14 +141,14 @@ inline std::uint32_t ticket_of(dice& d, const ring_shape& shape, std::uint32_t s
   return 0;
 }
 
-inline std::uint32_t tenant_of(dice& d, const ring_shape& shape, std::uint32_t slot) {
+inline std::uint32_t tenant_of(prng& d, const ring_shape& shape, std::uint32_t slot) {
   const bool any = shape.tenants == tenant_mix::any ||
                    (shape.tenants == tenant_mix::few_then_any && slot > shape.slots / 2);
   if (any && d.one_in(8)) return d.word();
   return d.one_in(8) ? d.below(33 - !any) : d.below(2);
 }
 
-inline bytes build_control(dice& d, std::size_t observable_words) {
+inline bytes build_control(prng& d, std::size_t observable_words) {
   std::vector<std::uint32_t> words(160 + observable_words);
   for (std::uint32_t& w : words) w = d.one_in(3) ? 0 : d.word();
   if (d.one_in(2)) words[141] = 1;
@@ -156,7 +156,7 @@ inline bytes build_control(dice& d, std::size_t observable_words) {
 }
 
 inline built_ring build(const ring_shape& shape) {
-  dice d(shape.seed);
+  prng d(shape.seed);
   built_ring out;
   out.control = build_control(d, d.below(9));
   const auto pool = opcode_pool(d, shape.family, shape.opcodes);

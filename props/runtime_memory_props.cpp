@@ -57,7 +57,7 @@ std::uint64_t fails_cleanly(Prepare prepare, Attempt attempt, After after) {
           got = attempt(subject);
           tried = heap::state.allocations - before;
         }
-        require(got == (tried > nth ? code::out_of_memory : code{}), mk::name(got));
+        require(got == (tried > nth ? code::out_of_memory : code{}), mk::to_string(got));
         after(subject, tried > nth);
       }
       require(heap::state.live == live, "allocation " + std::to_string(nth) + " leaks");
@@ -70,7 +70,7 @@ struct nothing {};
 nothing no_preparation() { return {}; }
 void no_more(nothing, bool) {}
 
-mk::runtime_options options() {
+mk::session_options options() {
   static constexpr std::array<word, 256> table{};
   return {.layout = {.slots = slots, .arena_bytes = 100, .dfa_table = table}};
 }
@@ -85,7 +85,7 @@ bool makers() {
     require(fails_cleanly(
                 no_preparation,
                 [&](nothing) {
-                  return code_of(mk::work_feed::over(buffers, mk::schedule::by_priority));
+                  return code_of(mk::submission_queue::over(buffers, mk::schedule::by_priority));
                 },
                 no_more) == 2);
     require(fails_cleanly(
@@ -94,11 +94,13 @@ bool makers() {
     require(fails_cleanly(
                 no_preparation,
                 [&](nothing) {
-                  return code_of(mk::courier::over(buffers, nullptr, mk::schedule::ring_order));
+                  return code_of(
+                      mk::upload_scanner::over(buffers, nullptr, mk::schedule::ring_order));
                 },
                 no_more) == 1);
     require(fails_cleanly(
-                no_preparation, [](nothing) { return code_of(mk::runtime::make(options())); },
+                no_preparation,
+                [](nothing) { return code_of(mk::kernel_session::make(options())); },
                 no_more) == 1 + 2 + 1);
     require(fails_cleanly(
                 no_preparation,
@@ -112,7 +114,7 @@ bool makers() {
     // What the error says was wanted: the generations of the slots.
     const heap::tripwire trip(0);
     require(refused(
-        mk::work_feed::over(buffers, mk::schedule::ring_order),
+        mk::submission_queue::over(buffers, mk::schedule::ring_order),
         mk::error{.code = code::out_of_memory, .found = slots, .bound = sizeof(std::uint64_t)}));
   });
 }
@@ -141,7 +143,7 @@ bool resources() {
 }
 
 struct ready {
-  mk::runtime kernel;
+  mk::kernel_session kernel;
   std::unique_ptr<mk::cpu_workers> workers;
 };
 
@@ -150,7 +152,7 @@ bool launches() {
     for (const bool pump : {false, true}) {
       const auto can_fail = fails_cleanly(
           [&] {
-            ready made{value_of(mk::runtime::make(options())),
+            ready made{value_of(mk::kernel_session::make(options())),
                        value_of(mk::cpu_workers::make<opcodes>({.workers = 3}))};
             if (pump) value_of(made.kernel.pump().add({.id = 1, .path = path}));
             return made;
@@ -163,7 +165,7 @@ bool launches() {
               launch<opcodes>(r.kernel, {.workers = 3});
             }
             for (std::uint32_t i = 0; i < 3 * slots; ++i)
-              value_of(r.kernel.feed().publish({}, soon()));
+              value_of(r.kernel.queue().publish({}, soon()));
             require(value_of(r.kernel.drain(soon())).done == 3 * slots);
             value_of(r.kernel.stop(soon()));
           });
@@ -174,17 +176,17 @@ bool launches() {
 
 bool carried_launches() {
   return once("a launch without memory for what brings work to a device leaves a kernel", [] {
-    constexpr mk::gpu::answer yes = mk::gpu::answer::yes;
+    constexpr mk::gpu::call_status yes = mk::gpu::call_status::yes;
     const auto on_card = [] {
       return value_of(mk::gpu_target::make(props::fakes::fake_gpu<yes, yes>,
                                            {.lanes = 32, .ring = mk::ring_memory::device}));
     };
     struct ready_gpu {
-      mk::runtime kernel;
+      mk::kernel_session kernel;
       std::unique_ptr<mk::gpu_target> gpu;
     };
     require(fails_cleanly(
-                [&] { return ready_gpu{value_of(mk::runtime::make(options())), on_card()}; },
+                [&] { return ready_gpu{value_of(mk::kernel_session::make(options())), on_card()}; },
                 [](ready_gpu& r) { return code_of(r.kernel.launch(std::move(r.gpu), soon())); },
                 [&](ready_gpu& r, bool failed) {
                   require(r.kernel.launch(on_card(), soon()).has_value() == failed);
@@ -251,22 +253,23 @@ bool steppers() {
 
 struct watched {
   mk::kernel_buffers buffers;
-  std::optional<mk::work_feed> feed;
+  std::optional<mk::submission_queue> queue;
   mk::live_snapshot snapshot;
   mk::watchdog dog;
 };
 
 std::unique_ptr<watched> something_to_watch() {
   auto made = std::make_unique<watched>(value_of(mk::kernel_buffers::make(options().layout)));
-  made->feed.emplace(value_of(mk::work_feed::over(made->buffers, mk::schedule::ring_order)));
-  for (int i = 0; i < 3; ++i) value_of(made->feed->publish({}));
+  made->queue.emplace(
+      value_of(mk::submission_queue::over(made->buffers, mk::schedule::ring_order)));
+  for (int i = 0; i < 3; ++i) value_of(made->queue->publish({}));
   return made;
 }
 
 bool snapshots() {
   return once("a snapshot without memory shows what it showed before, or half of a ring", [] {
     const auto take = [](std::unique_ptr<watched>& w) {
-      return code_of(w->snapshot.take(w->buffers, *w->feed));
+      return code_of(w->snapshot.take(w->buffers, *w->queue));
     };
     const auto is_whole = [](watched& w) {
       return w.snapshot.control().size() == w.buffers.control().size() &&
@@ -291,16 +294,16 @@ bool snapshots() {
         });
     require(can_fail == 5);
 
-    const auto look = [](std::unique_ptr<watched>& w) {
-      return code_of(w->dog.look(w->buffers, *w->feed, nullptr));
+    const auto observe = [](std::unique_ptr<watched>& w) {
+      return code_of(w->dog.observe(w->buffers, *w->queue, nullptr));
     };
     const auto dog_can_fail =
-        fails_cleanly(something_to_watch, look, [&](std::unique_ptr<watched>& w, bool) {
-          const auto report = value_of(w->dog.look(w->buffers, *w->feed, nullptr));
-          require(report.owed_slots == 3 && w->dog.snapshot().accepted() == 3);
-          require(look(w) == code{});
+        fails_cleanly(something_to_watch, sample, [&](std::unique_ptr<watched>& w, bool) {
+          const auto report = value_of(w->dog.observe(w->buffers, *w->queue, nullptr));
+          require(report.outstanding_slots == 3 && w->dog.snapshot().accepted() == 3);
+          require(observe(w) == code{});
           const std::uint64_t before = heap::state.allocations;
-          require(look(w) == code{});
+          require(observe(w) == code{});
           require(heap::state.allocations == before, "storage is kept");
         });
     require(dog_can_fail == 5 + 1 + 3, std::to_string(dog_can_fail));
@@ -308,7 +311,7 @@ bool snapshots() {
 }
 
 struct counted {
-  mk::runtime kernel;
+  mk::kernel_session kernel;
   mk::live_digest digest;
   mk::window_opcodes windows;
 };
@@ -318,10 +321,10 @@ constexpr mk::sketch_shape shape{.depth = 2, .width = 8};
 /// A ring with a window, which a device reduces, or nobody.
 std::unique_ptr<counted> something_to_count(bool device) {
   const std::array<mk::opcode, 1> list{add_ticket::op};
-  auto made = std::make_unique<counted>(value_of(mk::runtime::make(options())), mk::live_digest(),
-                                        value_of(mk::window_opcodes::of(list)));
+  auto made = std::make_unique<counted>(value_of(mk::kernel_session::make(options())),
+                                        mk::live_digest(), value_of(mk::window_opcodes::of(list)));
   const std::array<std::span<const word>, 3> entries{};
-  value_of(made->kernel.feed().publish_window({.op = add_ticket::op, .required = entries}));
+  value_of(made->kernel.queue().publish_window({.op = add_ticket::op, .required = entries}));
   if (!device) return made;
   value_of(
       made->kernel.launch(value_of(mk::gpu_target::make(props::fakes::reducing_gpu, {})), soon()));
@@ -336,25 +339,25 @@ std::unique_ptr<counted> something_to_count(bool device) {
 
 bool digests() {
   return once("figures without memory are half of a ring's, or looks allocate for ever", [] {
-    const auto look = [](std::unique_ptr<counted>& c) {
+    const auto observe = [](std::unique_ptr<counted>& c) {
       return code_of(c->kernel.digest(c->digest, c->windows, shape));
     };
     for (const bool device : {false, true}) {
       const auto can_fail = fails_cleanly(
-          [&] { return something_to_count(device); }, look,
+          [&] { return something_to_count(device); }, sample,
           [&](std::unique_ptr<counted>& c, bool failed) {
             const mk::live_digest& digest = c->digest;
             if (failed) {
               require(digest.summary() == mk::ring_summary() && !digest.by_device() &&
-                      digest.census() == mk::slot_census() && digest.sketches().total_slots() == 0);
-              require(look(c) == code{});
+                      digest.counts() == mk::slot_counts() && digest.sketches().total_slots() == 0);
+              require(observe(c) == code{});
             }
             require(digest.by_device() == device);
             require(digest.summary().occupancy().published == 3 &&
                     digest.summary().windows().size() == 1 &&
                     digest.sketches().active_slots() == 3);
             const std::uint64_t before = heap::state.allocations;
-            require(look(c) == code{} && look(c) == code{});
+            require(observe(c) == code{} && observe(c) == code{});
             require(heap::state.allocations == before, "storage is kept");
           });
       // Five sketches; control words, the bytes, counters and a window; or a snapshot, slots, rows
@@ -396,21 +399,21 @@ bool pages() {
     const auto shown = [](const paged& p, std::string_view series) {
       return std::string_view(p.text.data(), p.text.size()).find(series) != std::string_view::npos;
     };
-    const auto look = [](std::unique_ptr<paged>& p) {
-      return code_of(p->page.look({.ring = p->ring}));
+    const auto observe = [](std::unique_ptr<paged>& p) {
+      return code_of(p->page.observe({.ring = p->ring}));
     };
-    const auto look_can_fail =
-        fails_cleanly(something_to_page, look, [&](std::unique_ptr<paged>& p, bool failed) {
+    const auto observe_can_fail =
+        fails_cleanly(something_to_page, sample, [&](std::unique_ptr<paged>& p, bool failed) {
           require(render(p) == code{});
           require(shown(*p, failed ? "megakernel_up 0\n" : "megakernel_tenants 200\n"));
-          require(look(p) == code{} && render(p) == code{});
+          require(observe(p) == code{} && render(p) == code{});
           require(shown(*p, "megakernel_tenants 200\n"));
           const std::uint64_t before = heap::state.allocations;
-          require(look(p) == code{} && render(p) == code{});
+          require(observe(p) == code{} && render(p) == code{});
           require(heap::state.allocations == before, "storage is kept");
         });
     // Places for 64 tenants, then 128, 256 and 512; for opcodes up to 256.
-    require(look_can_fail == 7, std::to_string(look_can_fail));
+    require(observe_can_fail == 7, std::to_string(observe_can_fail));
     const auto render_can_fail = fails_cleanly(
         something_to_page, render,
         [&](std::unique_ptr<paged>& p, bool failed) { require(p->text.empty() == failed); });
@@ -423,7 +426,7 @@ bool in_motion() {
     for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
       auto with_order = options();
       with_order.order = order;
-      auto kernel = value_of(mk::runtime::make(with_order));
+      auto kernel = value_of(mk::kernel_session::make(with_order));
       launch<opcodes>(kernel, {.workers = 2, .order = order});
       mk::live_snapshot snapshot;
       value_of(kernel.snapshot(snapshot));
@@ -435,22 +438,22 @@ bool in_motion() {
       const std::array<std::span<const word>, 2> entries{std::span(arguments).first(1),
                                                          std::span(arguments).first(1)};
       std::array<mk::fault_notice, 4> notices;
-      auto& feed = kernel.feed();
+      auto& queue = kernel.queue();
       bool ok = true;
       std::size_t said = 0;
       std::uint64_t made = heap::state.allocations;
       for (int i = 0; i < 200; ++i) {
-        const auto one = feed.publish({.arguments = arguments}, soon());
-        const auto batch = feed.publish_batch(0, items, 0, soon());
-        ok &= feed.publish_packed({.ops = ops}, soon()).has_value();
-        ok &= feed.publish_window({.op = add_ticket::op, .required = entries}, soon()).has_value();
-        ok &= feed.publish({.op = mk::opcode{77}}, soon()).has_value();
-        ok &= one && feed.wait(*one, soon()) && batch && feed.wait(*batch, soon());
-        ok &= feed.wait_epoch(1, soon()).has_value();
-        (void)feed.reclaim_faults(notices);
+        const auto one = queue.publish({.arguments = arguments}, soon());
+        const auto batch = queue.publish_batch(0, items, 0, soon());
+        ok &= queue.publish_packed({.ops = ops}, soon()).has_value();
+        ok &= queue.publish_window({.op = add_ticket::op, .required = entries}, soon()).has_value();
+        ok &= queue.publish({.op = mk::opcode{77}}, soon()).has_value();
+        ok &= one && queue.wait(*one, soon()) && batch && queue.wait(*batch, soon());
+        ok &= queue.wait_epoch(1, soon()).has_value();
+        (void)queue.reclaim_faults(notices);
         ok &= kernel.snapshot(snapshot, soon()).has_value();
         ok &= kernel.digest(digest, {}, shape, soon()).has_value();
-        const auto refusal = feed.publish({.op = mk::opcode::load_miss}, soon());
+        const auto refusal = queue.publish({.op = mk::opcode::load_miss}, soon());
         said += refusal ? 0 : refusal.error().message().text().size();
       }
       const auto drained = kernel.drain(soon());

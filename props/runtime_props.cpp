@@ -56,16 +56,16 @@ struct tally {
 
 /// Publishes single slots, packed ones, batches and windows, `wanted` slots in all or a few more.
 /// Every operation adds a number of its own to observable word `self`, not 0: fences write there.
-tally produce(mk::work_feed& feed, std::uint32_t self, std::uint64_t wanted) {
+tally produce(mk::submission_queue& queue, std::uint32_t self, std::uint64_t wanted) {
   tally t;
-  dice d(0x5EED + self);
+  prng d(0x5EED + self);
   const word target = mk::abi::observable_word + self;
   while (t.slots < wanted && t.refused == 0) {
     const std::uint32_t tenant = d.below(29);
     const mk::priority level{d.below(5)};
     const std::array<word, 4> nonce{word(d.next()), word(d.next()), word(d.next()), word(d.next())};
-    const auto note = [&](const auto& got, std::uint32_t slots, std::uint32_t nonces,
-                          mk::priority at) {
+    const auto record = [&](const auto& got, std::uint32_t slots, std::uint32_t nonces,
+                            mk::priority at) {
       t.refused += !got;
       if (!got) return false;
       t.accept(slots, tenant, at);
@@ -75,8 +75,8 @@ tally produce(mk::work_feed& feed, std::uint32_t self, std::uint64_t wanted) {
     switch (d.below(16)) {
       case 0: {
         const auto got =
-            feed.publish({.op = opcode::nop, .tenant = tenant, .level = level}, soon());
-        if (note(got, 1, 0, level)) ++t.metrics[0];
+            queue.publish({.op = opcode::nop, .tenant = tenant, .level = level}, soon());
+        if (record(got, 1, 0, level)) ++t.metrics[0];
         break;
       }
       case 1: {
@@ -84,8 +84,8 @@ tally produce(mk::work_feed& feed, std::uint32_t self, std::uint64_t wanted) {
         const std::array<word, 2> second{nonce[1], target};
         const std::array<mk::packed_op, 2> ops{{{2, first}, {2, second}}};
         const auto got =
-            feed.publish_packed({.tenant = tenant, .level = level, .ops = ops}, soon());
-        if (note(got, 1, 2, level)) t.metrics[2] += 2;
+            queue.publish_packed({.tenant = tenant, .level = level, .ops = ops}, soon());
+        if (record(got, 1, 2, level)) t.metrics[2] += 2;
         break;
       }
       case 2: {
@@ -95,8 +95,8 @@ tally produce(mk::work_feed& feed, std::uint32_t self, std::uint64_t wanted) {
           arguments[i] = {nonce[i], target};
           items[i] = {.op = opcode::atomic_add, .arguments = arguments[i]};
         }
-        const auto got = feed.publish_batch(tenant, items, self, soon());
-        if (note(got, 4, 3, mk::priority::normal)) {
+        const auto got = queue.publish_batch(tenant, items, self, soon());
+        if (record(got, 4, 3, mk::priority::normal)) {
           t.metrics[2] += 3;
           ++t.metrics[7];
         }
@@ -106,14 +106,14 @@ tally produce(mk::work_feed& feed, std::uint32_t self, std::uint64_t wanted) {
         const std::array<word, 1> payload{self};
         const std::array<std::span<const word>, 2> required{payload, payload};
         const std::array<std::span<const word>, 1> lookahead{payload};
-        const auto got = feed.publish_window({.op = add_ticket::op,
-                                              .tenant = tenant,
-                                              .ticket = nonce[0],
-                                              .level = level,
-                                              .required = required,
-                                              .lookahead = lookahead},
-                                             soon());
-        if (note(got, 3, 1, level)) {
+        const auto got = queue.publish_window({.op = add_ticket::op,
+                                               .tenant = tenant,
+                                               .ticket = nonce[0],
+                                               .level = level,
+                                               .required = required,
+                                               .lookahead = lookahead},
+                                              soon());
+        if (record(got, 3, 1, level)) {
           t.metrics[9] += 3;
           t.nonces += 2 * nonce[0];
         }
@@ -121,10 +121,10 @@ tally produce(mk::work_feed& feed, std::uint32_t self, std::uint64_t wanted) {
       }
       default: {
         const std::array<word, 2> arguments{nonce[0], target};
-        const auto got = feed.publish(
+        const auto got = queue.publish(
             {.op = opcode::atomic_add, .tenant = tenant, .level = level, .arguments = arguments},
             soon());
-        if (note(got, 1, 1, level)) ++t.metrics[2];
+        if (record(got, 1, 1, level)) ++t.metrics[2];
       }
     }
   }
@@ -136,7 +136,7 @@ void exactly_once(mk::schedule order, std::uint32_t slots, std::uint32_t produce
   auto kernel = running<opcodes>({.layout = {.slots = slots}, .order = order}, workers);
   std::vector<tally> tallies(producers);
   in_threads(producers, [&](std::uint32_t i) {
-    tallies[i] = produce(kernel.feed(), i + 1, (wanted + producers - 1) / producers);
+    tallies[i] = produce(kernel.queue(), i + 1, (wanted + producers - 1) / producers);
   });
   const auto end = value_of(kernel.drain(soon()));
   tally all;
@@ -144,7 +144,7 @@ void exactly_once(mk::schedule order, std::uint32_t slots, std::uint32_t produce
   require(all.refused == 0, "a producer was refused");
   require(end.accepted == all.slots && all.slots >= wanted, "accepted");
   require(end.done == all.slots, "done: " + std::to_string(end.done));
-  require(end.faults == 0 && end.owed == 0 && end.running == workers);
+  require(end.faults == 0 && end.outstanding == 0 && end.running == workers);
   for (std::uint32_t i = 0; i < producers; ++i)
     require(observable(kernel, i + 1).load() == tallies[i].nonces, "a producer's sum");
   std::uint64_t metrics = 0;
@@ -193,7 +193,7 @@ bool counters_wrap() {
   return once("counters that stand just below 2^32 carry or wrap wrongly", [] {
     constexpr word almost = 0u - 100;
     for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
-      auto kernel = value_of(mk::runtime::make({.layout = {.slots = 64}, .order = order}));
+      auto kernel = value_of(mk::kernel_session::make({.layout = {.slots = 64}, .order = order}));
       for (const std::size_t at :
            {std::size_t{mk::abi::done_count_word}, std::size_t{mk::abi::tenant_fairness_word} + 3,
             std::size_t{mk::abi::metric_word}, std::size_t{mk::abi::epoch_word},
@@ -203,13 +203,13 @@ bool counters_wrap() {
       launch(kernel, {.workers = 2, .order = order});
       in_threads(2, [&](std::uint32_t) {
         for (int i = 0; i < 500; ++i) {
-          (void)kernel.feed().publish({.tenant = 3}, soon());
+          (void)kernel.queue().publish({.tenant = 3}, soon());
           if (i % 4 == 0)
-            (void)kernel.feed().publish({.op = opcode::batch_fence, .tenant = 3}, soon());
+            (void)kernel.queue().publish({.op = opcode::batch_fence, .tenant = 3}, soon());
         }
       });
       const auto end = value_of(kernel.drain(soon()));
-      require(end.accepted == 1250 && end.owed == 0);
+      require(end.accepted == 1250 && end.outstanding == 0);
       require(end.done == (std::uint64_t{1} << 32) + 1150, "the 64-bit done count");
       require(control(kernel, mk::abi::done_count_word).load() == 1150);
       require(control(kernel, mk::abi::done_count_high_word).load() == 1);
@@ -229,7 +229,7 @@ bool counters_wrap() {
 }
 
 /// Lets the lanes look at everything there is several times over.
-void let_lanes_look(mk::runtime& kernel, std::size_t counter) {
+void let_lanes_poll(mk::kernel_session& kernel, std::size_t counter) {
   const auto seen = control(kernel, counter);
   const word before = seen.load();
   require(comes_true([&] { return seen.load() - before >= 200; }), "the lanes do not look");
@@ -240,30 +240,31 @@ bool forged_tenants() {
     for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
       auto kernel = running({.layout = {.slots = 64, .tenants = 28}, .order = order}, 2);
       const std::array<word, 2> forged{1, mk::abi::observable_word};
-      std::vector<mk::receipt> receipts;
+      std::vector<mk::submission> submissions;
       for (const std::uint32_t tenant : {28u, 29u, 31u, 32u, 61u, 0x7FFFFFFFu, 0xFFFFFFFDu, ~0u}) {
-        receipts.push_back(value_of(kernel.feed().publish(
+        submissions.push_back(value_of(kernel.queue().publish(
             {.op = opcode::atomic_add, .tenant = tenant, .arguments = forged}, soon())));
       }
       for (int i = 0; i < 500; ++i)
-        value_of(kernel.feed().publish({.tenant = word(i) % 28}, soon()));
-      let_lanes_look(kernel, mk::abi::unauthorised_word);
+        value_of(kernel.queue().publish({.tenant = word(i) % 28}, soon()));
+      let_lanes_poll(kernel, mk::abi::unauthorised_word);
       const auto drained = kernel.drain(mk::deadline::in(std::chrono::milliseconds(20)));
       require(code_of(drained) == mk::error_code::deadline_passed);
       require(comes_true([&] { return control(kernel, mk::abi::done_count_word).load() == 500; }));
-      for (const auto& receipt : receipts) {
-        require(kernel.feed().state(receipt).progress == mk::progress::pending);
-        require(status(kernel.buffers(), receipt.first).load() == word(mk::slot_status::published));
+      for (const auto& submission : submissions) {
+        require(kernel.queue().state(submission).progress == mk::progress::pending);
+        require(status(kernel.buffers(), submission.first).load() ==
+                word(mk::slot_status::published));
       }
       require(observable(kernel, 0).load() == 0, "a forged tenant's work was run");
       require(control(kernel, mk::abi::metric_word + 2).load() == 0);
       require(control(kernel, mk::abi::done_count_word).load() == 500);
       // The one that a mask can be given to.
       control(kernel, mk::abi::tenant_mask_word + 28) = 1;
-      value_of(kernel.feed().wait(receipts[0], soon()));
+      value_of(kernel.queue().wait(submissions[0], soon()));
       require(observable(kernel, 0).load() == 1);
       const auto stopped = value_of(kernel.stop(soon()));
-      require(stopped.owed == receipts.size() - 1 && stopped.done == 501);
+      require(stopped.outstanding == submissions.size() - 1 && stopped.done == 501);
     }
   });
 }
@@ -273,17 +274,17 @@ bool hostile_tenant_base() {
     // Each would make a non-zero word the mask of tenant 28 or of tenant 0.
     for (const word base : {0u, 1u, 2u, 4u, 32u, 64u, 96u, 160u, 0xFFFFFFE6u, ~0u}) {
       const std::uint32_t tenant = base == 4 ? 28 : 0;
-      auto kernel = value_of(mk::runtime::make({.layout = {.slots = 8}}));
+      auto kernel = value_of(mk::kernel_session::make({.layout = {.slots = 8}}));
       for (std::size_t i = mk::abi::tenant_fairness_word; i < 128; ++i) control(kernel, i) = 1;
       observable(kernel, 0) = 1;
       control(kernel, mk::abi::tenant_base_word) = base;
       launch(kernel, {.workers = 1});
-      const auto receipt = value_of(kernel.feed().publish({.tenant = tenant}, soon()));
-      let_lanes_look(kernel, mk::abi::unauthorised_word);
+      const auto submission = value_of(kernel.queue().publish({.tenant = tenant}, soon()));
+      let_lanes_poll(kernel, mk::abi::unauthorised_word);
       const auto drained = kernel.drain(mk::deadline::immediate());
       require(!drained && drained.error() == mk::error{.code = mk::error_code::deadline_passed,
                                                        .buffer = mk::buffer::ring,
-                                                       .index = receipt.first,
+                                                       .index = submission.first,
                                                        .found = 1});
       require(control(kernel, mk::abi::done_count_word).load() == 0);
       // The kernel goes on, and so does the drain.
@@ -296,19 +297,19 @@ bool hostile_tenant_base() {
 bool quotas() {
   return once("more slots of a tenant run than it has tokens, or fewer", [] {
     for (const auto order : {mk::schedule::ring_order, mk::schedule::by_priority}) {
-      auto kernel =
-          value_of(mk::runtime::make({.layout = {.slots = 256, .quotas = true}, .order = order}));
+      auto kernel = value_of(
+          mk::kernel_session::make({.layout = {.slots = 256, .quotas = true}, .order = order}));
       const auto quota = control(kernel, mk::abi::tenant_quota_word + 5);
       const auto ran = control(kernel, mk::abi::tenant_fairness_word + 5);
       quota = 7;
       launch(kernel, {.workers = 2, .order = order});
       for (int i = 0; i < 20; ++i) {
-        value_of(kernel.feed().publish({.tenant = 5}, soon()));
-        value_of(kernel.feed().publish({.tenant = 6}, soon()));
+        value_of(kernel.queue().publish({.tenant = 5}, soon()));
+        value_of(kernel.queue().publish({.tenant = 6}, soon()));
       }
       const auto throttled_at = [&](word wanted) {
         require(comes_true([&] { return ran.load() == wanted; }));
-        let_lanes_look(kernel, mk::abi::throttled_word);
+        let_lanes_poll(kernel, mk::abi::throttled_word);
         require(ran.load() == wanted && quota.load() == 0);
         const auto published = [&] {
           word all = 0;
@@ -336,12 +337,12 @@ bool quotas() {
 bool no_token_lost() {
   return once("a lane that loses a claim keeps its token", [] {
     constexpr word slots = sanitized ? 20'000 : 200'000;
-    auto kernel = value_of(mk::runtime::make(
+    auto kernel = value_of(mk::kernel_session::make(
         {.layout = {.slots = 20, .quotas = true}, .order = mk::schedule::by_priority}));
     for (std::size_t t = 0; t < 2; ++t) control(kernel, mk::abi::tenant_quota_word + t) = slots;
     launch(kernel, {.workers = 3, .order = mk::schedule::by_priority});
     in_threads(2, [&](std::uint32_t i) {
-      for (word n = 0; n < slots; ++n) (void)kernel.feed().publish({.tenant = i}, soon());
+      for (word n = 0; n < slots; ++n) (void)kernel.queue().publish({.tenant = i}, soon());
     });
     const auto end = value_of(kernel.drain(soon()));
     require(end.done == std::uint64_t{2} * slots);

@@ -99,24 +99,24 @@ bool comes_true(Condition condition) {
 }
 
 template <class Handlers = mk::device::handlers<>>
-void launch(mk::runtime& kernel, mk::worker_options workers,
+void launch(mk::kernel_session& kernel, mk::worker_options workers,
             std::source_location at = std::source_location::current()) {
   value_of(kernel.launch(value_of(mk::cpu_workers::make<Handlers>(workers), at), soon()), at);
 }
 
 /// A kernel that runs.
 template <class Handlers = mk::device::handlers<>>
-mk::runtime running(const mk::runtime_options& options, std::uint32_t workers,
-                    std::source_location at = std::source_location::current()) {
-  auto kernel = value_of(mk::runtime::make(options), at);
+mk::kernel_session running(const mk::session_options& options, std::uint32_t workers,
+                           std::source_location at = std::source_location::current()) {
+  auto kernel = value_of(mk::kernel_session::make(options), at);
   launch<Handlers>(kernel, {.workers = workers, .order = options.order}, at);
   return kernel;
 }
 
-inline std::atomic_ref<std::uint32_t> control(mk::runtime& kernel, std::size_t word) {
+inline std::atomic_ref<std::uint32_t> control(mk::kernel_session& kernel, std::size_t word) {
   return std::atomic_ref(kernel.buffers().where().control[word]);
 }
-inline std::atomic_ref<std::uint32_t> observable(mk::runtime& kernel, std::size_t word) {
+inline std::atomic_ref<std::uint32_t> observable(mk::kernel_session& kernel, std::size_t word) {
   return control(kernel, mk::abi::observable_word + word);
 }
 inline std::atomic_ref<std::uint32_t> status(mk::kernel_buffers& buffers, std::uint32_t slot) {
@@ -129,7 +129,7 @@ inline std::uint32_t slot_word(mk::kernel_buffers& buffers, std::uint32_t slot, 
 }
 
 /// The sum of `count` control words from `first`, modulo 2^32.
-inline std::uint32_t sum_of(mk::runtime& kernel, std::size_t first, std::size_t count) {
+inline std::uint32_t sum_of(mk::kernel_session& kernel, std::size_t first, std::size_t count) {
   std::uint32_t sum = 0;
   for (std::size_t i = 0; i < count; ++i) sum += control(kernel, first + i).load();
   return sum;

@@ -5,7 +5,7 @@ namespace props::scaling {
 
 using namespace megakernel;
 
-inline plain::ask plain_of(const launch_request& r) {
+inline oracle::ask oracle_of(const launch_request& r) {
   return {.queue = r.queue_len,
           .groups = r.requested_worker_groups,
           .width = r.limits.max_workgroup_size_x,
@@ -25,7 +25,7 @@ inline plain::ask plain_of(const launch_request& r) {
           .budget = r.device_memory_budget_bytes};
 }
 
-inline plain::policy plain_of(const policy_parameters& p) {
+inline oracle::policy oracle_of(const policy_parameters& p) {
   return {.divisor = p.sizing.occupancy_divisor,
           .most_groups = p.sizing.max_dispatch_groups,
           .powerful_from = p.sizing.powerful_invocations,
@@ -46,16 +46,16 @@ inline plain::policy plain_of(const policy_parameters& p) {
           .scratch = p.scratch_bytes_per_hit};
 }
 
-inline int plain_of(std::optional<launch_topology> t) {
-  return t ? static_cast<int>(*t) : static_cast<int>(plain::none);
+inline int oracle_of(std::optional<launch_topology> t) {
+  return t ? static_cast<int>(*t) : static_cast<int>(oracle::none);
 }
 
 /// Where the library's answer differs from the plain one; empty where it does not.
 inline std::string difference(const result<launch_recommendation>& got,
-                              const plain::launch& wanted) {
+                              const oracle::launch& wanted) {
   if (!got) {
     const error& e = got.error();
-    if (name(e.code) != wanted.error) return "error " + std::string(name(e.code));
+    if (to_string(e.code) != wanted.error) return "error " + std::string(to_string(e.code));
     if (e.index != wanted.index || e.found != wanted.found || e.bound != wanted.bound)
       return "an error's operands";
     return {};
@@ -81,7 +81,7 @@ inline std::string difference(const result<launch_recommendation>& got,
 }
 
 /// Which reason is not the plain one; empty where all are.
-inline std::string difference(std::span<const reason> got, const plain::reasons& wanted) {
+inline std::string difference(std::span<const reason> got, const oracle::reasons& wanted) {
   for (std::size_t i = 0; i < std::max(got.size(), wanted.size()); ++i) {
     if (i == got.size()) return "no reason " + std::string(wanted[i].rule);
     if (i == wanted.size()) return "a reason too many: " + std::string(got[i].name());
@@ -95,12 +95,12 @@ inline std::string difference(std::span<const reason> got, const plain::reasons&
 }
 
 /// A whole explanation, of a launch that was decided on `given`.
-inline std::string difference(const explanation& why, const plain::policy& policy,
-                              const plain::ask& given, int previous, plain::reasons so_far = {}) {
-  const plain::launch wanted = plain::recommend(policy, given, previous);
-  plain::explain(policy, given, previous, wanted, so_far);
+inline std::string difference(const explanation& why, const oracle::policy& policy,
+                              const oracle::ask& given, int previous, oracle::reasons so_far = {}) {
+  const oracle::launch wanted = oracle::recommend(policy, given, previous);
+  oracle::explain(policy, given, previous, wanted, so_far);
   if (auto what = difference(why.outcome(), wanted); !what.empty()) return what;
-  const plain::ask decided = plain::inferred(given);
+  const oracle::ask decided = oracle::inferred(given);
   if (why.request().frontier_density_bps != decided.density ||
       why.request().memory_pressure_bps != decided.pressure)
     return "what was inferred";

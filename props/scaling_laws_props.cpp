@@ -19,7 +19,7 @@ using namespace props::scaling;
 using namespace megakernel;
 
 void invariants() {
-  dice d(*seeds());
+  prng d(*seeds());
   constexpr policy_parameters p = launch_policy::standard().parameters();
   for (int i = 0; i < rounds; ++i) {
     const launch_request request = any_request(d, p);
@@ -50,7 +50,7 @@ void invariants() {
 
 /// More work never needs fewer slots, workgroups, hits or bytes.
 void monotone_in_queue() {
-  dice d(*seeds());
+  prng d(*seeds());
   for (int i = 0; i < rounds; ++i) {
     launch_request request = easy_request(d);
     const auto small = recommend(request);
@@ -68,7 +68,7 @@ void monotone_in_queue() {
 
 /// More pressure never keeps more workers; a denser sparse frontier never fewer.
 void monotone_in_signals() {
-  dice d(*seeds());
+  prng d(*seeds());
   for (int i = 0; i < rounds; ++i) {
     launch_request request = easy_request(d);
     request.requested_worker_groups = d.between(1, 1u << 20);
@@ -92,7 +92,7 @@ void monotone_in_signals() {
 
 /// Wherever a walk goes within the margin of a threshold, the topology stays what it was.
 void hysteresis_walk() {
-  dice d(*seeds());
+  prng d(*seeds());
   constexpr policy_parameters p = launch_policy::standard().parameters();
   launch_request request = easy_request(d);
   request.graph_edge_count = p.fusion_edge_threshold + d.below(3);
@@ -120,7 +120,7 @@ void hysteresis_walk() {
 }
 
 void exact_edges() {
-  dice d(*seeds());
+  prng d(*seeds());
   launch_request request = easy_request(d);
   // Hits: the largest queue whose product fits, and one more.
   const std::uint32_t each = d.between(1, 1000);

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "plain_reasons.h"
+#include "oracle_reasons.h"
 
 #include "scaling_support.h"
 
@@ -32,23 +32,23 @@ void expect_none(const std::string& what) {
 }
 
 void agreement() {
-  dice d(*seeds());
+  prng d(*seeds());
   constexpr auto standard = launch_policy::standard();
   for (int i = 0; i < rounds; ++i) {
     const launch_request request = any_request(d, standard.parameters());
     const auto previous = any_topology(d);
-    const auto wanted =
-        plain::recommend(plain_of(standard.parameters()), plain_of(request), plain_of(previous));
+    const auto wanted = oracle::recommend(oracle_of(standard.parameters()), oracle_of(request),
+                                          oracle_of(previous));
     const auto got = recommend(request, previous);
     expect_none(difference(got, wanted));
     RC_ASSERT(same(got, recommend(standard, request, previous)));
-    expect_none(difference(explain(request, previous), plain_of(standard.parameters()),
-                           plain_of(request), plain_of(previous)));
+    expect_none(difference(explain(request, previous), oracle_of(standard.parameters()),
+                           oracle_of(request), oracle_of(previous)));
   }
 }
 
 void agreement_of_any_policy() {
-  dice d(*seeds());
+  prng d(*seeds());
   for (int i = 0; i < rounds; ++i) {
     const policy_parameters parameters = any_policy(d);
     const auto policy = launch_policy::build(parameters);
@@ -66,11 +66,11 @@ void agreement_of_any_policy() {
     const launch_request request = any_request(d, parameters);
     const auto previous = any_topology(d);
     const auto wanted =
-        plain::recommend(plain_of(parameters), plain_of(request), plain_of(previous));
+        oracle::recommend(oracle_of(parameters), oracle_of(request), oracle_of(previous));
     const auto got = recommend(*policy, request, previous);
     expect_none(difference(got, wanted));
-    expect_none(difference(explain(*policy, request, previous), plain_of(parameters),
-                           plain_of(request), plain_of(previous)));
+    expect_none(difference(explain(*policy, request, previous), oracle_of(parameters),
+                           oracle_of(request), oracle_of(previous)));
   }
 }
 
@@ -95,12 +95,12 @@ void expect_no_names() {
   const reason none{.by = static_cast<rule>(rules_seen.size())};
   RC_ASSERT((none.name().empty() && none.sentence().text().empty()));
   RC_ASSERT(none.about() == decision::refusal);
-  RC_ASSERT(name(static_cast<decision>(200)).empty());
+  RC_ASSERT(to_string(static_cast<decision>(200)).empty());
 }
 
 /// The reasons are those of this very decision, in the order it is made, and can be read.
 void explanations() {
-  dice d(*seeds());
+  prng d(*seeds());
   constexpr policy_parameters p = launch_policy::standard().parameters();
   for (int i = 0; i < rounds; ++i) {
     const launch_request request = any_request(d, p);
@@ -110,7 +110,7 @@ void explanations() {
     RC_ASSERT(std::ranges::is_sorted(why.reasons(), {}, &reason::about));
     for (const reason& r : why.reasons()) {
       const reason_text sentence = r.sentence();
-      RC_ASSERT(!r.name().empty() && !name(r.about()).empty());
+      RC_ASSERT(!r.name().empty() && !to_string(r.about()).empty());
       RC_ASSERT(sentence.text().ends_with('.') || sentence.text().ends_with("bps)."));
       RC_ASSERT(sentence.text().size() < 320u);
       RC_ASSERT(sentence.text().find_first_of("{}") == std::string_view::npos);
@@ -129,9 +129,9 @@ void explanations() {
         return r.about() == what && r.sentence().text().contains(text);
       });
     };
-    RC_ASSERT(says(decision::topology, name(launch.topology)));
-    RC_ASSERT(says(decision::pressure, name(launch.pressure)));
-    RC_ASSERT(says(decision::mode, name(launch.mode)));
+    RC_ASSERT(says(decision::topology, to_string(launch.topology)));
+    RC_ASSERT(says(decision::pressure, to_string(launch.pressure)));
+    RC_ASSERT(says(decision::mode, to_string(launch.mode)));
     // Deciding again on what was inferred changes nothing.
     if (why.request().frontier_density_bps != 0 || request.graph_node_count == 0)
       RC_ASSERT(same(why.outcome(), recommend(why.request(), previous)));
@@ -139,7 +139,7 @@ void explanations() {
 }
 
 void sizing_helpers() {
-  dice d(*seeds());
+  prng d(*seeds());
   for (int i = 0; i < rounds; ++i) {
     const auto number = [&] { return d.near({0, 1, 31, 64, 256, 1024, 65'535, most32}); };
     const std::uint32_t workers = number();
@@ -147,18 +147,18 @@ void sizing_helpers() {
     const std::uint32_t width = number();
     const std::uint32_t groups = number();
     const std::uint32_t invocations = d.near({0, 1, 4096});
-    const auto lanes = plain::clamp(workers, 1, std::max(1u, width));
-    const auto at_least_one = [](plain::wide v) { return std::max<plain::wide>(v, 1); };
+    const auto lanes = oracle::clamp(workers, 1, std::max(1u, width));
+    const auto at_least_one = [](oracle::wide v) { return std::max<oracle::wide>(v, 1); };
     RC_ASSERT(worker_workgroup_size(workers, width) == lanes);
-    const auto parts = plain::parts_of(at_least_one(queue), at_least_one(width));
+    const auto parts = oracle::parts_of(at_least_one(queue), at_least_one(width));
     RC_ASSERT(padded_slot_count(queue, width) == parts * at_least_one(width));
     RC_ASSERT(dispatch_grid(workers, queue, width)[0] ==
-              std::min({parts, at_least_one(workers), plain::wide{1024}}));
+              std::min({parts, at_least_one(workers), oracle::wide{1024}}));
     RC_ASSERT(default_worker_groups(groups, invocations) ==
-              plain::default_groups({}, groups, invocations));
+              oracle::default_groups({}, groups, invocations));
     const std::uint64_t items = d.one_in(4) ? d.sized() : queue;
     const auto geometry = geometry_for_items(items, workers, width);
-    const auto slots = plain::parts_of(at_least_one(items), lanes) * lanes;
+    const auto slots = oracle::parts_of(at_least_one(items), lanes) * lanes;
     if (items > most32) {
       RC_ASSERT(refused(geometry,
                         {.code = error_code::queue_len_overflow, .found = items, .bound = most32}));
@@ -197,7 +197,7 @@ void sizing_helpers() {
 
 /// The ring fills the gaps of a request, and the plain policy decides on the whole.
 void from_telemetry() {
-  dice d(*seeds());
+  prng d(*seeds());
   const std::uint32_t slots = d.below(40);
   std::vector<std::uint32_t> ring(std::size_t{slots} * abi::slot_words);
   std::uint32_t depth = 0;
@@ -234,27 +234,27 @@ void from_telemetry() {
   if (d.one_in(2)) request.graph_node_count = 0;
   if (d.one_in(2)) request.graph_edge_count = 0;
   const auto previous = any_topology(d);
-  plain::ask filled = plain_of(request);
-  plain::reasons reasons;
+  oracle::ask filled = oracle_of(request);
+  oracle::reasons reasons;
   const auto hot = std::ranges::count_if(window_slots, [](std::uint32_t n) { return n >= 4; });
-  const bool counted = plain::fill(filled,
-                                   {.slots = slots,
-                                    .depth = depth,
-                                    .opcodes = claimed,
-                                    .windows = static_cast<unsigned>(hot),
-                                    .requeues = requeued},
-                                   reasons);
-  const plain::policy policy = plain_of(standard.parameters());
-  const plain::launch wanted =
-      counted ? plain::recommend(policy, filled, plain_of(previous))
-              : plain::refuse("requeue_count_overflow", 0, request.requeue_count, requeued);
+  const bool counted = oracle::fill(filled,
+                                    {.slots = slots,
+                                     .depth = depth,
+                                     .opcodes = claimed,
+                                     .windows = static_cast<unsigned>(hot),
+                                     .requeues = requeued},
+                                    reasons);
+  const oracle::policy policy = oracle_of(standard.parameters());
+  const oracle::launch wanted =
+      counted ? oracle::recommend(policy, filled, oracle_of(previous))
+              : oracle::refuse("requeue_count_overflow", 0, request.requeue_count, requeued);
   const auto got = recommend_launch(telemetry, request, previous);
   expect_none(difference(got, wanted));
   RC_ASSERT(same(got, recommend_launch(telemetry.summary(), request, previous)));
   const explanation why = explain_launch(standard, telemetry.summary(), request, previous);
   see(why);
   RC_ASSERT(same(got, why.outcome()));
-  expect_none(counted ? difference(why, policy, filled, plain_of(previous), reasons)
+  expect_none(counted ? difference(why, policy, filled, oracle_of(previous), reasons)
                       : difference(why.reasons(), reasons));
   for (const reason& r : why.reasons()) RC_ASSERT(r.sentence().text().ends_with('.'));
   const auto request_filled = with_telemetry(telemetry.summary(), request);

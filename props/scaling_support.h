@@ -26,9 +26,9 @@ inline constexpr std::uint64_t most64 = std::numeric_limits<std::uint64_t>::max(
 inline constexpr int rounds = 100;
 
 /// Cheap numbers: a test draws the seed, which is what RapidCheck shows.
-class dice {
+class prng {
  public:
-  explicit dice(std::uint64_t seed) : state_(seed) {}
+  explicit prng(std::uint64_t seed) : state_(seed) {}
   std::uint64_t next() {
     std::uint64_t z = state_ += 0x9E37'79B9'7F4A'7C15u;
     z = (z ^ z >> 30) * 0xBF58'476D'1CE4'E5B9u;
@@ -44,7 +44,7 @@ class dice {
   T pick(std::initializer_list<T> from) {
     return from.begin()[below(from.size())];
   }
-  /// A value of any size: as many bits as the dice say.
+  /// A value of any size: as many bits as the generator says.
   std::uint64_t sized() { return one_in(16) ? 0 : next() >> below(64); }
   /// Next to one of `edges`, or of any size.
   std::uint32_t near(std::initializer_list<std::uint32_t> edges) {
@@ -60,7 +60,7 @@ inline rc::Gen<std::uint64_t> seeds() {
   return rc::gen::resize(rc::kNominalSize, rc::gen::arbitrary<std::uint64_t>());
 }
 
-inline std::uint16_t any_bps(dice& d, const policy_parameters& p) {
+inline std::uint16_t any_bps(prng& d, const policy_parameters& p) {
   const auto value = d.one_in(3) ? d.below(10'001)
                                  : d.near({0, p.sparse_bps - p.frontier_hysteresis_bps,
                                            p.sparse_bps, p.sparse_bps + p.frontier_hysteresis_bps,
@@ -71,7 +71,7 @@ inline std::uint16_t any_bps(dice& d, const policy_parameters& p) {
   return static_cast<std::uint16_t>(value);
 }
 
-inline launch_request any_request(dice& d, const policy_parameters& p) {
+inline launch_request any_request(prng& d, const policy_parameters& p) {
   launch_request r;
   r.queue_len = d.near({0, 1, 31, 64, 256, 1024, p.jit_queue_len_threshold, 65'535, 1u << 31,
                         most32, most32 / 2, most32 / 3});
@@ -102,13 +102,13 @@ inline launch_request any_request(dice& d, const policy_parameters& p) {
   return r;
 }
 
-inline std::optional<launch_topology> any_topology(dice& d) {
+inline std::optional<launch_topology> any_topology(prng& d) {
   if (d.one_in(4)) return std::nullopt;
   return static_cast<launch_topology>(d.below(6));
 }
 
 /// A policy of any values, about half of which keep the rules.
-inline policy_parameters any_policy(dice& d) {
+inline policy_parameters any_policy(prng& d) {
   policy_parameters p;
   const auto count = [&] { return d.near({1, 2, 256, 1024, most32}); };
   p.sizing = {.default_workers = count() | 1,
@@ -149,7 +149,7 @@ inline policy_parameters any_policy(dice& d) {
 }
 
 /// A request that is not refused, with nothing to infer.
-inline launch_request easy_request(dice& d) {
+inline launch_request easy_request(prng& d) {
   launch_request r =
       launch_request::on({.max_workgroup_size_x = d.between(1, 1024),
                           .max_compute_workgroups_per_dimension = d.between(1, 65'535),

@@ -95,7 +95,7 @@ void independent_actors() {
 void lost_updates() {
   bare on(1);
   for (int a = 0; a < 2; ++a) {
-    on.add([&on](host& side) { side.write(on.own.data(), side.look(on.own.data()) + 1); });
+    on.add([&on](host& side) { side.write(on.own.data(), side.observe(on.own.data()) + 1); });
   }
   std::array<bool, 3> ended{};
   const auto found = on.explore({.end = [&] {
@@ -151,14 +151,14 @@ void what_actors_may_not() {
   {
     bare on(1);
     std::uint32_t elsewhere = 7;
-    on.add([&](host& side) { side.write(&elsewhere, side.look(&elsewhere) + 1); });
+    on.add([&](host& side) { side.write(&elsewhere, side.observe(&elsewhere) + 1); });
     RC_ASSERT(on.explore().failure == "an access outside the shared memory");
     RC_ASSERT(elsewhere == 7u);
   }
   {
     const std::array fixed{mk::word_range{mk::memory_area::own, 0, 1}};
     bare on(2, fixed);
-    on.add([&](host& side) { side.write(on.own.data() + 1, side.look(on.own.data())); });
+    on.add([&](host& side) { side.write(on.own.data() + 1, side.observe(on.own.data())); });
     RC_ASSERT(on.explore().failure.empty());
     on.add([&](host& side) { side.write(on.own.data(), 1); });
     RC_ASSERT(on.explore().failure == "a fixed word was written");
@@ -241,7 +241,7 @@ class busy_ring {
     for (std::uint32_t l = 0; l < p.lanes; ++l) {
       (void)made(stepper_.add_lane({.order = order,
                                     .number = {l, p.lanes},
-                                    .search = {.patience = l % 3, .stride = 1 + l % 2}}));
+                                    .search = {.spin_limit = l % 3, .stride = 1 + l % 2}}));
     }
     for (std::uint32_t n = 0; n < p.producers; ++n) {
       (void)made(stepper_.add([this, n](mk::stepping_memory& memory, const mk::device::launch& to) {
@@ -255,7 +255,7 @@ class busy_ring {
   /// Steps actors as the seed says until all jobs are done, then sets SHUTDOWN and lets the lanes
   /// leave. Fails the property where a rule is broken, or where that takes too long.
   void run() {
-    dice d(p_.seed);
+    prng d(p_.seed);
     const std::uint64_t all = std::uint64_t{p_.producers} * p_.jobs;
     const auto& where = buffers_.where();
     std::uint32_t actor = 0;
@@ -298,7 +298,7 @@ class busy_ring {
 
   void produce(mk::stepping_memory& memory, const mk::device::launch& to, std::uint32_t number) {
     host side(memory);
-    dice d(p_.seed + number);
+    prng d(p_.seed + number);
     for (std::uint32_t n = 0; n < p_.jobs; ++n) {
       std::uint32_t s = d.below(p_.slots);
       std::uint32_t* slot = nullptr;
@@ -306,7 +306,7 @@ class busy_ring {
         s = s + 1 < p_.slots ? s + 1 : 0;
         if (!side.exchange(&locks_[s], 0, 1)) continue;
         slot = to.ring + 16 * s;
-        const std::uint32_t status = side.look(slot);
+        const std::uint32_t status = side.observe(slot);
         if (status == 0 || status == 3) break;
         side.commit(&locks_[s], 0);
       }
@@ -355,7 +355,7 @@ void no_starvation(const profile& p) {
   auto stepper = made(mk::stepper::over(buffers));
   for (std::uint32_t l = 0; l < p.lanes; ++l)
     (void)made(stepper.add_lane({.order = mk::schedule::by_priority, .number = {l, p.lanes}}));
-  dice d(p.seed);
+  prng d(p.seed);
   std::uint32_t urgent = 0;
   std::uint32_t most = 0;
   std::uint32_t actor = 0;

@@ -21,17 +21,17 @@ constexpr std::uint64_t free_slot = 0;
 /// Slots as the time of their publication, and what happens before each look at one.
 struct watched_ring {
   std::vector<std::uint64_t> published;
-  std::function<void()> before_look = [] {};
-  std::uint64_t looks = 0;
+  std::function<void()> before_sample = [] {};
+  std::uint64_t samples = 0;
   std::vector<word> ran;
 
-  mk::device::look visit_owned(word index) {
-    before_look();
-    ++looks;
-    if (published[index] == free_slot) return mk::device::look::nothing;
+  mk::device::sample visit_owned(word index) {
+    before_sample();
+    ++samples;
+    if (published[index] == free_slot) return mk::device::visit_result::nothing;
     published[index] = free_slot;
     ran.push_back(index);
-    return mk::device::look::ran;
+    return mk::device::visit_result::ran;
   }
   static bool shutdown_requested() { return false; }
 };
@@ -60,15 +60,15 @@ void everything_is_found() {
   const auto wandering = *props::between<word>(0, 300);
   for (word i = 0; i < wandering; ++i) (void)lane.step();
   const auto count = *props::between<word>(0, 200);
-  props::dice d(*props::uniform<std::uint64_t>());
+  props::prng d(*props::uniform<std::uint64_t>());
   std::size_t there = 0;
   for (word i = 0; i < count; ++i) {
     std::uint64_t& slot = with.ring.published[d.next() % slots];
     there += slot == free_slot;
     slot = 1;
   }
-  for (word quiet = 0; quiet < lane.passes_of_search();)
-    quiet = lane.step() == mk::device::pass::ran ? 0 : quiet + 1;
+  for (word idle_passes = 0; idle_passes < lane.passes_of_search();)
+    idle_passes = lane.step() == mk::device::pass::ran ? 0 : idle_passes + 1;
   RC_ASSERT(with.ring.ran.size() == there);
 }
 
@@ -85,9 +85,9 @@ void a_small_ring_is_left_alone() {
   launched with(1024);
   auto lane = with.lane();
   for (word i = 0; i < 100; ++i) (void)lane.step();
-  const std::uint64_t before = with.ring.looks;
+  const std::uint64_t before = with.ring.samples;
   for (word i = 0; i < 100; ++i) (void)lane.step();
-  RC_ASSERT(with.ring.looks - before <= 100u * 17);
+  RC_ASSERT(with.ring.samples - before <= 100u * 17);
 }
 
 /// A producer publishes runs of slots in ring order, none across the end of the ring, just before
@@ -96,17 +96,17 @@ void first_come_first_served_within_reason() {
   const auto slots = *props::between<word>(16, 600);
   launched with(slots);
   auto& published = with.ring.published;
-  props::dice d(*props::uniform<std::uint64_t>());
+  props::prng d(*props::uniform<std::uint64_t>());
   const auto longest_pause = *props::between<word>(1, 600);
   std::uint64_t now = 0;
   word at = 0;
   std::uint64_t pause = 0;
-  with.ring.before_look = [&] {
+  with.ring.before_sample = [&] {
     if (pause != 0) {
       --pause;
       return;
     }
-    // A look takes less time than a publication.
+    // A sample takes less time than a publication.
     const word run = 1 + static_cast<word>(d.next() % 8);
     pause = run + (d.next() % 4 == 0 ? d.next() % longest_pause : d.next() % 4);
     if (run > slots - at) at = 0;

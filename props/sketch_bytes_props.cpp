@@ -43,7 +43,7 @@ void put64(byte_vector& to, std::size_t at, u64 value) {
 
 byte_vector copy_of(const mk::byte_buffer& from) { return {from.begin(), from.end()}; }
 
-mk::telemetry_sketch small_telemetry(dice& d, u64 depth, u64 width) {
+mk::telemetry_sketch small_telemetry(prng& d, u64 depth, u64 width) {
   auto sketch = must(mk::telemetry_sketch::of_shape(depth, width));
   std::vector<u32> control(160);
   for (u32 i = 96; i < 128; ++i) control[i] = d.word();
@@ -75,7 +75,7 @@ bool round_trips() {
       RC_ASSERT((here ? there.has_value() : refused(there, here.error())));
     }
     RC_ASSERT((failed(mk::read_telemetry_sketch(plain), code::sketch_kind_mismatch)));
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     const auto ring = small_telemetry(d, shape.depth, shape.width);
     const auto bytes = must(mk::write_sketch(ring));
     RC_ASSERT(bytes.size() == mk::telemetry_sketch_bytes(shape));
@@ -87,7 +87,7 @@ bool round_trips() {
 
 bool damage() {
   return rc::check("every changed byte, every cut and every extension is refused", [] {
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     const u64 depth = 1 + d.below(3);
     const u64 width = 1 + d.below(4);
     const auto one = [&](byte_vector whole, auto read) {
@@ -117,7 +117,7 @@ bool damage() {
 
 bool foreign() {
   return rc::check("foreign and hostile bytes with a correct checksum are refused by name", [] {
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     const u64 depth = 2 + d.below(3);
     const u64 width = 2 + d.below(4);
     auto made = small_telemetry(d, depth, width);

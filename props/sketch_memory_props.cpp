@@ -20,7 +20,7 @@ namespace mk = megakernel;
 
 bool steady() {
   return rc::check("assigning, adding, merging and clearing allocate nothing the second time", [] {
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     auto sketch = must(mk::telemetry_sketch::of_shape(4, 64));
     auto other = must(mk::telemetry_sketch::of_shape(4, 64));
     const auto first = some_ring(d);
@@ -68,7 +68,7 @@ u64 fails_cleanly(Attempt attempt) {
 
 bool without_memory() {
   return rc::check("without memory each call says so, leaks nothing and changes nothing", [] {
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     const auto ring = some_ring(d);
     auto full = must(mk::telemetry_sketch::of_shape(3, 7));
     must(full.assign(ring));

@@ -25,7 +25,7 @@ namespace mk = megakernel;
 
 bool modulo() {
   return rc::check("a bucket is what the division gives", [] {
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     for (int i = 0; i < 2000; ++i) {
       u64 width = d.one_in(2) ? d.next() >> d.below(64) : u64{1} << d.below(64);
       if (d.one_in(2)) width += d.below(5) - u64{2};
@@ -193,7 +193,7 @@ bool shapes() {
 
 bool accuracy() {
   return rc::check("shape_for is the inverse of the bounds", [] {
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     const mk::sketch_shape shape{1 + d.below(700), 1 + (d.next() >> (12 + d.below(50)))};
     const auto again = must(mk::shape_for(shape.epsilon(), shape.delta()));
     RC_ASSERT((again == shape));
@@ -249,7 +249,7 @@ void expect_slot_by_slot(const mk::telemetry_sketch& got, const mk::ring_telemet
 
 bool telemetry() {
   return rc::check("a telemetry sketch is that of adding slot by slot, and merges", [] {
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     const auto shape = *any_sketch_shape();
     auto sketch = must(mk::telemetry_sketch::of_shape(shape.depth, shape.width));
     auto sum = must(mk::telemetry_sketch::of_shape(shape.depth, shape.width));
@@ -278,7 +278,7 @@ bool telemetry() {
 
 bool doubling() {
   return rc::check("a telemetry merge stops before the slots overflow, with nothing changed", [] {
-    dice d(*uniform<u64>());
+    prng d(*uniform<u64>());
     auto sketch = must(mk::telemetry_sketch::of_shape(2, *rc::gen::element<u64>(1, 1000)));
     mk::ring_telemetry ring = some_ring(d);
     RC_PRE(!ring.slots().empty());

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "plain_sketch.h"
+#include "oracle_sketch.h"
 #include "support.h"
 
 import megakernel;
@@ -50,7 +50,7 @@ inline void must(const mk::result<void>& got) {
   if (!got) RC_FAIL(std::string(got.error().message().text()));
 }
 
-using plain::textbook;
+using oracle::textbook;
 
 struct entry {
   u32 key;
@@ -85,7 +85,7 @@ inline mk::count_min_sketch sketch_of(mk::sketch_shape shape, const std::vector<
 }
 
 /// Rings whose keys repeat much, little, or only for a while.
-inline mk::ring_telemetry some_ring(dice& d) {
+inline mk::ring_telemetry some_ring(prng& d) {
   const u32 slots = d.one_in(4) ? 2048 + d.below(200'000) : d.below(3000);
   const auto keys = [&] { return d.one_in(4) ? 0u : 1 + d.below(d.one_in(2) ? 40 : 5000); };
   std::array<u32, 3> pool{keys(), keys(), d.one_in(2) ? 9u : keys()};

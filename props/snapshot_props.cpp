@@ -55,8 +55,8 @@ mk::slot_request request_of(const std::array<word, abi::slot_words>& body) {
 
 using words16 = std::array<word, abi::slot_words>;
 
-/// Whether a slot of a copy is one slot's life and not two halves. A lane may be writing word 15 of
-/// a slot that it has claimed, and has where it faulted.
+/// Whether a slot of a copy is of one generation and not two halves. A lane may be writing word 15
+/// of a slot that it has claimed, and has where it faulted.
 bool whole(const words16& slot) {
   const mk::slot_status status{slot[abi::status_word]};
   if (status == mk::slot_status::empty && slot == words16{}) return true;
@@ -139,8 +139,9 @@ struct traffic {
 
 /// Producers and lanes at work, `look` called again and again meanwhile.
 void with_traffic(const traffic& t, std::uint64_t wanted,
-                  const std::function<void(mk::runtime&)>& look) {
-  auto kernel = value_of(mk::runtime::make({.layout = {.slots = t.slots}, .order = t.order}));
+                  const std::function<void(mk::kernel_session&)>& observe) {
+  auto kernel =
+      value_of(mk::kernel_session::make({.layout = {.slots = t.slots}, .order = t.order}));
   for (const std::size_t at : {abi::done_count_word, abi::priority_fairness_word,
                                abi::tenant_fairness_word, abi::metric_word})
     control(kernel, at) = t.start;
@@ -153,7 +154,7 @@ void with_traffic(const traffic& t, std::uint64_t wanted,
       producers.emplace_back([&, p] {
         for (word n = p; !enough.load(std::memory_order_relaxed); n += t.producers) {
           const auto body = body_of(n * 0x2545F491u);
-          refused += !kernel.feed().publish(request_of(body), soon());
+          refused += !kernel.queue().publish(request_of(body), soon());
         }
       });
     }
@@ -161,17 +162,17 @@ void with_traffic(const traffic& t, std::uint64_t wanted,
     const std::jthread reclaimer([&] {
       std::vector<mk::fault_notice> notices(64);
       while (!enough.load(std::memory_order_relaxed)) {
-        if (kernel.feed().reclaim_faults(notices) == 0)
+        if (kernel.queue().reclaim_faults(notices) == 0)
           std::this_thread::sleep_for(std::chrono::microseconds(20));
       }
     });
-    // A failed look must not leave the producers running.
+    // A failed sample must not leave the producers running.
     struct at_end {
       std::atomic<bool>& flag;
       ~at_end() { flag = true; }
     } const end{enough};
     const mk::deadline until = soon();
-    while (kernel.feed().accepted() < wanted && !until.passed()) look(kernel);
+    while (kernel.queue().accepted() < wanted && !until.passed()) observe(kernel);
   }
   require(refused == 0, "a producer was refused");
   const auto end = value_of(kernel.drain(soon()));
@@ -193,12 +194,12 @@ bool no_tears() {
     const std::string what = "a snapshot of a live ring shows half a slot: " + describe(t);
     ok &= once(what.c_str(), [&] {
       mk::live_snapshot snapshot;
-      std::uint64_t looks = 0;
+      std::uint64_t samples = 0;
       std::uint64_t torn = 0;
       std::uint64_t flushed = 0;
       word last = t.start;
-      with_traffic(t, (sanitized ? 500 : 15'000) * (t.slots + 50), [&](mk::runtime& kernel) {
-        const bool flush = looks % 4 == 3;
+      with_traffic(t, (sanitized ? 500 : 15'000) * (t.slots + 50), [&](mk::kernel_session& kernel) {
+        const bool flush = samples % 4 == 3;
         value_of(kernel.snapshot(snapshot, flush ? mk::deadline::in(std::chrono::milliseconds(1))
                                                  : mk::deadline::immediate()));
         const std::string wrong = wrong_with(snapshot, torn);
@@ -207,10 +208,10 @@ bool no_tears() {
         require(done - last < 1u << 31, "the done count went back");
         last = done;
         flushed += snapshot.flushed();
-        ++looks;
+        ++samples;
       });
-      require(looks > 0);
-      std::cout << "  " << looks << " snapshots, " << flushed << " of them flushed, " << torn
+      require(samples > 0);
+      std::cout << "  " << samples << " snapshots, " << flushed << " of them flushed, " << torn
                 << " slots labelled torn" << std::endl;
     });
   }
@@ -221,21 +222,21 @@ bool blind_copies_tear() {
   return once("the check above cannot fail: a blind copy of the same ring is shown to tear", [] {
     // Whether it tears is up to the machine: counted, not asserted.
     constexpr std::uint64_t wanted = sanitized ? 30'000 : 100'000;
-    std::uint64_t looks = 0;
+    std::uint64_t samples = 0;
     std::uint64_t tears = 0;
     std::vector<word> copy;
-    with_traffic({mk::schedule::ring_order, 8, 2, 1, 0}, wanted, [&](mk::runtime& kernel) {
+    with_traffic({mk::schedule::ring_order, 8, 2, 1, 0}, wanted, [&](mk::kernel_session& kernel) {
       tears += blind_tears(kernel.buffers(), copy);
-      ++looks;
+      ++samples;
     });
-    std::cout << "  " << looks << " blind copies show " << tears << " torn slots" << std::endl;
+    std::cout << "  " << samples << " blind copies show " << tears << " torn slots" << std::endl;
   });
 }
 
 bool half_written_slots() {
   return once("a half-written slot, a lying status or a wrong sum passes the check", [] {
-    auto kernel = value_of(mk::runtime::make({.layout = {.slots = 64}}));
-    for (word n = 0; n < 64; ++n) value_of(kernel.feed().publish(request_of(body_of(n * 77))));
+    auto kernel = value_of(mk::kernel_session::make({.layout = {.slots = 64}}));
+    for (word n = 0; n < 64; ++n) value_of(kernel.queue().publish(request_of(body_of(n * 77))));
     mk::live_snapshot snapshot;
     std::uint64_t torn = 0;
     const auto wrong = [&] {
@@ -271,8 +272,8 @@ struct suspension {
   static void park(int) {
     parked = true;
     while (held) {
-      const timespec nap{.tv_sec = 0, .tv_nsec = 100'000};
-      nanosleep(&nap, nullptr);
+      const timespec idle_sleep{.tv_sec = 0, .tv_nsec = 100'000};
+      nanosleep(&idle_sleep, nullptr);
     }
     parked = false;
   }
@@ -287,16 +288,16 @@ struct suspension {
   }
 };
 
-std::vector<std::uint32_t> slots_taken(const mk::work_feed& feed) {
+std::vector<std::uint32_t> slots_taken(const mk::submission_queue& queue) {
   std::vector<std::uint32_t> taken;
-  for (std::uint32_t i = 0; i < feed.slots(); ++i) {
-    if (feed.generation(i) % 2 != 0) taken.push_back(i);
+  for (std::uint32_t i = 0; i < queue.slots(); ++i) {
+    if (queue.generation_of(i) % 2 != 0) taken.push_back(i);
   }
   return taken;
 }
 
 /// While a producer is stuck between taking `taken` and publishing them.
-void expect_labelled(mk::runtime& kernel, const std::vector<std::uint32_t>& taken) {
+void expect_labelled(mk::kernel_session& kernel, const std::vector<std::uint32_t>& taken) {
   mk::live_snapshot snapshot;
   value_of(kernel.snapshot(snapshot));
   std::vector<std::uint32_t> pages;
@@ -326,7 +327,7 @@ bool producer_that_stops() {
     std::uint64_t accepted = 0;
     std::jthread producer([&] {
       for (;;) {
-        const auto got = kernel.feed().publish_batch(0, items, 7, soon());
+        const auto got = kernel.queue().publish_batch(0, items, 7, soon());
         if (!got) break;
         accepted += got->slots;
       }
@@ -334,7 +335,7 @@ bool producer_that_stops() {
     bool found = false;
     for (int tries = 0; tries < 20'000 && !found; ++tries) {
       suspension::suspend(producer.native_handle());
-      const auto taken = slots_taken(kernel.feed());
+      const auto taken = slots_taken(kernel.queue());
       found = taken.size() == items.size() + 1;
       std::string why;
       try {
@@ -350,34 +351,34 @@ bool producer_that_stops() {
     producer.join();
     // Whether a signal meets those few instructions is luck: that it did not proves nothing.
     if (!found) std::cout << "  the producer was never caught between taking and publishing\n";
-    require(kernel.feed().accepted() == accepted && end.done == accepted,
+    require(kernel.queue().accepted() == accepted && end.done == accepted,
             "what was accepted was run");
-    require(slots_taken(kernel.feed()).empty());
+    require(slots_taken(kernel.queue()).empty());
   });
 }
 
 bool held_slot() {
   return once("a slot that is held is not torn, or is taken, or keeps a feed open", [] {
     auto buffers = value_of(mk::kernel_buffers::make({.slots = 64}));
-    auto feed = value_of(mk::work_feed::over(buffers, mk::schedule::ring_order));
+    auto queue = value_of(mk::submission_queue::over(buffers, mk::schedule::ring_order));
     mk::live_snapshot snapshot;
-    const std::uint32_t held = value_of(mk::detail::hold(feed, mk::deadline::immediate()));
-    require(feed.accepted() == 0);
-    for (int i = 0; i < 63; ++i) require(value_of(feed.publish({})).first != held);
-    require(code_of(feed.publish({})) == mk::error_code::ring_full);
-    require(code_of(mk::detail::hold(feed, mk::deadline::immediate())) ==
+    const std::uint32_t held = value_of(mk::detail::try_claim(queue, mk::deadline::immediate()));
+    require(queue.accepted() == 0);
+    for (int i = 0; i < 63; ++i) require(value_of(queue.publish({})).first != held);
+    require(code_of(queue.publish({})) == mk::error_code::ring_full);
+    require(code_of(mk::detail::try_claim(queue, mk::deadline::immediate())) ==
             mk::error_code::ring_full);
-    value_of(snapshot.take(buffers, feed));
+    value_of(snapshot.take(buffers, queue));
     require(snapshot.torn_pages().size() == 1 && snapshot.torn_pages()[0] == held / 32);
     require(mk::load_word(snapshot.ring().data() + std::size_t{held} * abi::slot_bytes, 0) ==
             mk::live_snapshot::torn_status);
-    require(code_of(feed.close(mk::deadline::immediate())) == mk::error_code::deadline_passed);
-    require(code_of(mk::detail::hold(feed, mk::deadline::immediate())) != mk::error_code{});
-    mk::detail::let_go_of(feed, held);
-    require(feed.close(mk::deadline::immediate()).has_value());
-    require(code_of(mk::detail::hold(feed, mk::deadline::immediate())) ==
+    require(code_of(queue.close(mk::deadline::immediate())) == mk::error_code::deadline_passed);
+    require(code_of(mk::detail::try_claim(queue, mk::deadline::immediate())) != mk::error_code{});
+    mk::detail::abort(queue, held);
+    require(queue.close(mk::deadline::immediate()).has_value());
+    require(code_of(mk::detail::try_claim(queue, mk::deadline::immediate())) ==
             mk::error_code::feed_closed);
-    value_of(snapshot.take(buffers, feed));
+    value_of(snapshot.take(buffers, queue));
     require(snapshot.torn_pages().empty());
   });
 }

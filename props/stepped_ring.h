@@ -26,7 +26,7 @@ class host_side {
  public:
   explicit host_side(Memory& memory) : memory_(memory) {}
 
-  std::uint32_t look(const std::uint32_t* at) { return memory_.load(at, Acquire{}, System{}); }
+  std::uint32_t observe(const std::uint32_t* at) { return memory_.load(at, Acquire{}, System{}); }
   void write(std::uint32_t* at, std::uint32_t value) {
     memory_.store(at, value, Relaxed{}, System{});
   }
@@ -41,7 +41,7 @@ class host_side {
   void await(const std::uint32_t* at, std::uint32_t value, std::uint32_t place) {
     do {
       memory_.checkpoint(std::array{place});
-    } while (look(at) != value);
+    } while (observe(at) != value);
   }
   /// Polls until `at` held `from` and holds `to`.
   void await_exchange(std::uint32_t* at, std::uint32_t from, std::uint32_t to,
@@ -55,7 +55,7 @@ class host_side {
     std::uint32_t status = 1;
     do {
       memory_.checkpoint(std::array{place});
-      status = look(slot);
+      status = observe(slot);
     } while (status != 0 && status != 3);
   }
   /// ATOMIC_ADD in NORMAL, PUBLISHED last. Only words that differ are written.

@@ -130,16 +130,17 @@ class small_ring {
                 static_cast<unsigned long long>(explored.steps),
                 static_cast<unsigned long long>(explored.ends), explored.interleavings,
                 took.count());
-    if (!explored.failure.empty()) throw std::runtime_error(told(explored, with));
+    if (!explored.failure.empty()) throw std::runtime_error(reported(explored, with));
     require(explored.complete, "there are too many states");
-    if (explored.stuck != 0) throw std::runtime_error("no end is reached" + told(explored, with));
+    if (explored.stuck != 0)
+      throw std::runtime_error("no end is reached" + reported(explored, with));
     require(explored.ends > 0, "no end was reached");
     return explored;
   }
 
  private:
   /// What is wrong and the schedule that led there, access by access.
-  static std::string told(const mk::exploration& explored, mk::stepper& with) {
+  static std::string reported(const mk::exploration& explored, mk::stepper& with) {
     constexpr std::array kinds{"load", "store", "add", "exchange", "body"};
     constexpr std::array areas{"control", "ring", "debug_log", "io_queue", "table", "own", "?"};
     std::string out(explored.failure);
@@ -258,7 +259,7 @@ void every_access_is_a_step() {
 }
 
 void three_lanes_and_two_producers() {
-  // Producers take a slot by exchange on a word beside the ring, as a feed does.
+  // Producers take a slot by exchange on a word beside the ring, as a queue does.
   small_ring ring({.slots = 2, .observable_words = 4});
   std::array<mk::word, 2> locks{};
   auto with = ring.lanes(3, by_priority, small_ring::steps::of_interest, locks);
@@ -410,9 +411,9 @@ void two_misses_share_one_io_slot() {
     for (std::uint32_t answered = 0; answered < 2; ++answered) {
       side.await(ring.io(0) + 6, 1, 2 * answered);
       side.commit(ring.io(0) + 6, 2);
-      const std::uint32_t tag = side.look(ring.io(0) + 7);
+      const std::uint32_t tag = side.observe(ring.io(0) + 7);
       // The request of the slot that it names, whole.
-      side.commit(ring.io(0) + 6, side.look(ring.io(0) + 1) == 70 + tag ? 0x10 : 0x11);
+      side.commit(ring.io(0) + 6, side.observe(ring.io(0) + 1) == 70 + tag ? 0x10 : 0x11);
     }
     side.await(ring.slot(0), 3, 10);
     side.await(ring.slot(1), 3, 11);
@@ -551,7 +552,7 @@ void states_that_reach_no_end_are_counted() {
   // Comes too late, and then waits for ever.
   (void)made(with.add([&ring](mk::stepping_memory& memory, const mk::device::launch&) {
     host side(memory);
-    if (side.look(ring.control() + 160) != 0) side.await(ring.control() + 160, 0, 0);
+    if (side.observe(ring.control() + 160) != 0) side.await(ring.control() + 160, 0, 0);
   }));
   (void)made(with.add([&ring](mk::stepping_memory& memory, const mk::device::launch&) {
     host(memory).commit(ring.control() + 160, 1);

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "plain_decoder.h"
+#include "oracle_decoder.h"
 
 namespace props {
 
@@ -55,9 +55,9 @@ inline rc::Gen<std::uint32_t> any_word() {
 
 /// Cheap numbers for buffers of thousands of words: a test draws the seed and a shape, which is
 /// what RapidCheck shrinks and shows.
-class dice {
+class prng {
  public:
-  explicit dice(std::uint64_t seed) : state_(seed) {}
+  explicit prng(std::uint64_t seed) : state_(seed) {}
   std::uint64_t next() {
     std::uint64_t z = state_ += 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
@@ -119,7 +119,7 @@ inline std::span<std::byte> writable(std::vector<std::uint32_t>& words) {
 }
 
 /// Arbitrary bytes: each an edge or uniform.
-inline bytes noise(dice& d, std::size_t count) {
+inline bytes noise(prng& d, std::size_t count) {
   bytes out(count);
   for (unsigned char& b : out)
     b = d.one_in(2) ? static_cast<unsigned char>(d.below(9)) : static_cast<unsigned char>(d.next());
@@ -142,7 +142,7 @@ std::string difference(const char* what, const std::vector<T>& a, const std::vec
   return {};
 }
 
-inline std::string difference(const plain::decoded& a, const plain::decoded& b) {
+inline std::string difference(const oracle::decoded& a, const oracle::decoded& b) {
   if (a.error != b.error) {
     std::string both = "error: ";
     return both.append(a.error).append(" against ").append(b.error);

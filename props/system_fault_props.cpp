@@ -103,22 +103,22 @@ class untouched {
   std::ptrdiff_t files_ = open_files();
 };
 
-const story& told() {
-  static const story some = make_story(7, 64, 24);
+const scenario& written() {
+  static const scenario some = make_scenario(7, 64, 24);
   return some;
 }
 
 std::expected<capture_totals, std::string> record(const std::string& path) {
-  auto writer = capture_writer::create(path, told().header);
+  auto writer = capture_writer::create(path, written().header);
   if (!writer) return std::unexpected(writer.error());
-  for (const kept_frame& f : told().frames) {
+  for (const kept_frame& f : written().frames) {
     while (!(*writer)->has_room()) std::this_thread::yield();
     (void)(*writer)->offer(f.view());
   }
   return (*writer)->close();
 }
 
-/// Frames that were read, each of which is the story's; nothing where the file was refused.
+/// Frames that were read, each of which is the scenario's; nothing where the file was refused.
 std::optional<std::uint64_t> read_back(const std::string& path) {
   auto reader = capture_reader::open(path);
   if (!reader) {
@@ -128,7 +128,7 @@ std::optional<std::uint64_t> read_back(const std::string& path) {
   std::uint64_t whole = 0;
   for (std::uint64_t number = 0; number < reader->frames(); ++number) {
     const auto found = reader->frame_at(number);
-    if (found) require(same(*found, told().frames[number].view()));
+    if (found) require(same(*found, written().frames[number].view()));
     whole += found.has_value();
     if (!found) require(!found.error().empty());
   }
@@ -152,7 +152,7 @@ std::uint64_t short_and_interrupted(std::string& now) {
     const auto all_but_the_end = static_cast<std::ptrdiff_t>(wanted.size() - format::record_bytes);
     require(got.size() == wanted.size());
     require(std::equal(wanted.begin(), wanted.begin() + all_but_the_end, got.begin()));
-    require(read_back(file.path()) == told().frames.size());
+    require(read_back(file.path()) == written().frames.size());
     ++cases;
   }
   before.check();
@@ -192,8 +192,8 @@ std::uint64_t full_disks(std::string& now) {
     writing.from_then_on = false;
     const auto whole = read_back(file.path());
     // What was written before reads; a file without even its header is refused.
-    if (!failed) require(whole == told().frames.size());
-    if (whole) require(*whole <= told().frames.size());
+    if (!failed) require(whole == written().frames.size());
+    if (whole) require(*whole <= written().frames.size());
   });
 }
 
@@ -203,9 +203,9 @@ std::uint64_t unreadable_disks(std::string& now) {
   return each_call(reading, EIO, now, [&file] {
     const auto whole = read_back(file.path());
     const bool failed = reading.calls > reading.fail_at;
-    if (!failed) require(whole == told().frames.size());
+    if (!failed) require(whole == written().frames.size());
     // One call that fails costs no more than what it was to read, and never gives other frames.
-    if (whole) require(*whole <= told().frames.size());
+    if (whole) require(*whole <= written().frames.size());
   });
 }
 

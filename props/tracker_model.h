@@ -11,14 +11,14 @@
 #include <tuple>
 #include <vector>
 
-#include "plain_errors.h"
+#include "oracle_errors.h"
 
 namespace props::tracker {
 
 struct stuck {
   std::int64_t since = 0;
   std::uint32_t index = 0;
-  std::uint32_t looks = 0;
+  std::uint32_t samples = 0;
   std::array<std::uint32_t, 7> words{};
   friend bool operator==(const stuck&, const stuck&) = default;
 };
@@ -32,7 +32,7 @@ struct finding {
   std::uint64_t done_delta = 0;
   std::int64_t quiet = 0;
   std::uint32_t faults = 0;
-  std::uint32_t owed = 0;
+  std::uint32_t outstanding = 0;
   std::uint32_t unauthorised = 0;
   std::uint32_t throttled = 0;
   std::optional<std::uint32_t> heartbeat{};
@@ -46,15 +46,15 @@ struct finding {
 template <class Memory>
 class model {
  public:
-  explicit model(std::int64_t patience) : patience_(patience) {}
+  explicit model(std::int64_t hold_time) : hold_time_(hold_time) {}
 
-  finding look(const Memory& m, std::int64_t at) {
+  finding observe(const Memory& m, std::int64_t at) {
     const auto word = [&m](std::size_t i) { return m.control[i]; };
     if (seen_ && m.slots.size() != slots_.size())
       return {.refused = "ring_resized", .figures = {0, m.slots.size(), slots_.size()}};
     const auto stamp = [](std::int64_t t) { return static_cast<std::uint64_t>(t < 0 ? 0 : t); };
-    if (seen_ && at < last_look_)
-      return {.refused = "clock_regressed", .figures = {0, stamp(at), stamp(last_look_)}};
+    if (seen_ && at < last_sample_)
+      return {.refused = "clock_regressed", .figures = {0, stamp(at), stamp(last_sample_)}};
     const auto total = extended(m);
     if (!total) {
       const bool high = word(141) == 1 && word(149) != 0;
@@ -75,7 +75,7 @@ class model {
     for (const auto& s : m.slots) {
       f.faults += s[0] == 7;
       const bool waits = s[0] == 1 || s[0] == 5 || s[0] == 6;
-      f.owed += waits || s[0] == 2 || s[0] == 4;
+      f.outstanding += waits || s[0] == 2 || s[0] == 4;
       if (!waits) continue;
       const std::uint64_t mask = std::uint64_t{word(2)} + s[2];
       if (s[2] >= 29 || mask < 3 || mask >= 32 || word(mask) == 0) {
@@ -89,7 +89,7 @@ class model {
     before_ = m;
     counted_ = true;
     done_ = *total;
-    last_look_ = at;
+    last_sample_ = at;
     seen_ = true;
     return f;
   }
@@ -100,7 +100,7 @@ class model {
  private:
   struct known {
     std::array<std::uint32_t, 7> words{};
-    std::uint32_t looks = 0;
+    std::uint32_t samples = 0;
     std::int64_t since = 0;
   };
 
@@ -130,12 +130,12 @@ class model {
       const std::uint32_t status = now[0];
       if (status == 0 || status == 3 || status >= 7) {
         k = {};
-      } else if (k.looks != 0 && k.words == now) {
-        ++k.looks;
+      } else if (k.samples != 0 && k.words == now) {
+        ++k.samples;
       } else {
         k = {now, 1, at};
       }
-      if (k.looks >= 2) f.oldest.push_back({k.since, i, k.looks, k.words});
+      if (k.samples >= 2) f.oldest.push_back({k.since, i, k.samples, k.words});
     }
     f.stuck_slots = f.oldest.size();
     std::ranges::sort(f.oldest, {}, [](const stuck& s) { return std::tuple(s.since, s.index); });
@@ -145,38 +145,39 @@ class model {
   [[nodiscard]] std::string_view judge(const finding& f, bool shutdown) const {
     if (!counted_) return "watching";
     if (f.done_delta != 0) return "progressing";
-    const bool alarm = f.quiet >= patience_;
+    const bool alarm = f.quiet >= hold_time_;
     if (f.heartbeat == 0u && shutdown) return "stopped";
     if (f.heartbeat == 0u) return alarm ? "dead" : "watching";
-    if (f.owed == 0) return "idle";
+    if (f.outstanding == 0) return "idle";
     if (!alarm) return "watching";
-    return f.unauthorised + f.throttled == f.owed ? "blocked" : "stalled";
+    return f.unauthorised + f.throttled == f.outstanding ? "blocked" : "stalled";
   }
 
-  std::int64_t patience_;
+  std::int64_t hold_time_;
   bool seen_ = false;
   bool counted_ = false;
   Memory before_{};
   std::vector<known> slots_;
   std::uint64_t done_ = 0;
-  std::int64_t last_look_ = 0;
+  std::int64_t last_sample_ = 0;
   std::int64_t last_progress_ = 0;
 };
 
 /// The library's report, or its refusal.
 template <class Report>
-finding told(const Report& r) {
+finding reported(const Report& r) {
   if (!r) {
     const auto& e = r.error();
-    if (name(e.buffer) != plain::buffer_of(name(e.code))) return {.refused = "of another buffer"};
-    return {.refused = name(e.code), .figures = {e.index, e.found, e.bound}};
+    if (to_string(e.buffer) != oracle::buffer_of(to_string(e.code)))
+      return {.refused = "of another buffer"};
+    return {.refused = to_string(e.code), .figures = {e.index, e.found, e.bound}};
   }
-  finding f{.verdict = name(r->verdict),
+  finding f{.verdict = to_string(r->verdict),
             .done = r->done,
             .done_delta = r->done_delta,
             .quiet = r->quiet.count(),
             .faults = r->fault_slots,
-            .owed = r->owed_slots,
+            .outstanding = r->outstanding_slots,
             .unauthorised = r->unauthorised_slots,
             .throttled = r->throttled_slots,
             .heartbeat = r->heartbeat_delta,
@@ -185,7 +186,7 @@ finding told(const Report& r) {
     f.oldest.push_back(
         {s.since.count(),
          s.slot.index,
-         s.looks,
+         s.samples,
          {static_cast<std::uint32_t>(s.slot.status), static_cast<std::uint32_t>(s.slot.op),
           s.slot.tenant, static_cast<std::uint32_t>(s.slot.level), s.slot.arguments[0],
           s.slot.arguments[1], s.slot.arguments[2]}});

@@ -25,24 +25,24 @@ namespace {
 
 using namespace props;
 using tracker::finding;
+using tracker::reported;
 using tracker::stuck;
-using tracker::told;
 namespace mk = megakernel;
 using std::chrono::nanoseconds;
 
 void print(std::ostream& out, const char* who, const finding& f) {
   out << who << ": " << f.refused << f.verdict << ", done " << f.done << " +" << f.done_delta
-      << ", quiet " << f.quiet << ", faults " << f.faults << ", owed " << f.owed << " ("
+      << ", quiet " << f.quiet << ", faults " << f.faults << ", owed " << f.outstanding << " ("
       << f.unauthorised << ", " << f.throttled << "), heartbeat "
       << (f.heartbeat ? static_cast<std::int64_t>(*f.heartbeat) : -1) << ", stuck " << f.stuck_slots
       << ':';
-  for (const stuck& s : f.oldest) out << ' ' << s.index << '@' << s.since << 'x' << s.looks;
+  for (const stuck& s : f.oldest) out << ' ' << s.index << '@' << s.since << 'x' << s.samples;
   out << '\n';
 }
 
 using model = tracker::model<kernel_memory>;
 
-/// Between two looks: a word of the control buffer or of a slot becomes another, or time passes.
+/// Between two samples: a word of the control buffer or of a slot becomes another, or time passes.
 struct change {
   enum kind : unsigned { slot, tenant, argument, done, high, control, time, resize } what = slot;
   std::uint32_t at = 0;
@@ -89,7 +89,7 @@ std::int64_t apply(const change& c, kernel_memory& m) {
   return c.what == change::time && c.at != 0 ? c.by : 0;
 }
 
-/// Makes a change that is seen by one look; returns how far the clock is off at that look.
+/// Makes a change that is seen by one sample; returns how far the clock is off at that look.
 std::int64_t apply_once(const change& c, kernel_memory& seen) {
   if (c.what == change::done && c.by > 0x7FFFFFFF) seen.control[1] += c.by;
   if (c.what == change::high) seen.control[149] = c.by;
@@ -99,7 +99,7 @@ std::int64_t apply_once(const change& c, kernel_memory& seen) {
 
 bool reports() {
   return rc::check("every look reports what the model does", [] {
-    const auto patience = *between<std::int64_t>(0, 40);
+    const auto hold_time = *between<std::int64_t>(0, 40);
     const auto slots = *rc::gen::element<std::uint32_t>(0, 1, 3, 17, 40);
     const auto rounds = *rc::gen::container<std::vector<std::vector<change>>>(
         rc::gen::scale(0.1, rc::gen::container<std::vector<change>>(any_change())));
@@ -108,12 +108,12 @@ bool reports() {
     for (std::uint32_t i = 0; i < slots; ++i) m.slot(i % 2 == 0 ? first_status : 1, i % 2, i);
     m.done(*any_word());
     std::int64_t now = *rc::gen::element<std::int64_t>(0, -1000, 1'000'000'000'000);
-    mk::health_tracker tracker{nanoseconds(patience)};
-    model expected(patience);
+    mk::health_tracker tracker{nanoseconds(hold_time)};
+    model expected(hold_time);
     mk::ring_telemetry telemetry;
     for (const auto& round : rounds) {
       for (const change& c : round) now += apply(c, m);
-      // What a look is refused for lasts for this look, or every later one would be refused too.
+      // What a sample is refused for lasts for this look, or every later one would be refused too.
       kernel_memory seen = m;
       std::int64_t at = now;
       for (const change& c : round) at += apply_once(c, seen);
@@ -121,8 +121,8 @@ bool reports() {
       const bytes ring = seen.ring_bytes();
       RC_ASSERT(telemetry.decode(std::as_bytes(std::span(control)), std::as_bytes(std::span(ring)))
                     .has_value());
-      const finding wanted = expected.look(seen, at);
-      const finding got = told(tracker.look(telemetry, nanoseconds(at)));
+      const finding wanted = expected.observe(seen, at);
+      const finding got = reported(tracker.observe(telemetry, nanoseconds(at)));
       if (wanted != got) {
         print(RC_LOG(), "model", wanted);
         print(RC_LOG(), "library", got);
@@ -133,13 +133,13 @@ bool reports() {
 }
 
 /// One look at a ring without slots whose kernel reports a 64-bit count.
-mk::result<mk::health_report> look(mk::health_tracker& tracker, std::uint32_t high,
-                                   std::uint32_t low, std::int64_t at) {
+mk::result<mk::health_report> observe(mk::health_tracker& tracker, std::uint32_t high,
+                                      std::uint32_t low, std::int64_t at) {
   const kernel_memory m = kernel_memory().done(low).heartbeat(1).set(149, high);
   const bytes control = m.control_bytes();
   mk::ring_telemetry telemetry;
   RC_ASSERT(telemetry.decode(std::as_bytes(std::span(control)), {}).has_value());
-  return tracker.look(telemetry, nanoseconds(at));
+  return tracker.observe(telemetry, nanoseconds(at));
 }
 
 bool ends_of_counting() {
@@ -147,13 +147,13 @@ bool ends_of_counting() {
     const auto below = *between<std::uint32_t>(0, 15);
     const auto low = *between<std::uint32_t>(0, 15);
     mk::health_tracker tracker;
-    RC_ASSERT(look(tracker, 0xFFFFFFFF, 0xFFFFFFFF - below, 0).has_value());
+    RC_ASSERT(observe(tracker, 0xFFFFFFFF, 0xFFFFFFFF - below, 0).has_value());
     // Not a low half that was seen before its high one: there is no higher one.
-    const auto back = look(tracker, 0xFFFFFFFF, low, 1);
+    const auto back = observe(tracker, 0xFFFFFFFF, low, 1);
     RC_ASSERT(code_of(back) == mk::error_code::done_count_regressed);
-    // Taken up, it is a first look again.
+    // Taken up, it is a first sample again.
     tracker.take_up_count();
-    const auto again = look(tracker, 0xFFFFFFFF, low, 2);
+    const auto again = observe(tracker, 0xFFFFFFFF, low, 2);
     RC_ASSERT(again.has_value());
     RC_ASSERT(again->done == (0xFFFFFFFFull << 32 | low));
     RC_ASSERT((again->done_delta == 0 && again->verdict == mk::verdict::watching));

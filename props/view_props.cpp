@@ -55,7 +55,7 @@ scene any_scene() {
     totals.latency.add(i * 40 % tool::log_buckets::count, i);
     if (*rc::gen::arbitrary<bool>()) f.publishers = &totals;
     // A done count that has gone back is refused: the view goes on with what it has.
-    auto seen = watching->look(f);
+    auto seen = watching->observe(f);
     if (!seen) continue;
     made.history.add(*seen);
     made.last = std::move(*seen);

@@ -296,7 +296,7 @@ void make_progressing(const fs::path& root) {
   to.write(l);
 }
 
-/// Forty owed slots, of which three are claimed and one waits for IO.
+/// Forty outstanding slots, of which three are claimed and one waits for IO.
 launch make_stuck_launch() {
   launch l({.slots = 128, .tenants = 4});
   l.age(0, opcode::memcpy, 12'000);

@@ -16,7 +16,7 @@ namespace {
 using namespace megakernel;
 using namespace megakernel::device;
 
-struct plain_memory {
+struct nonatomic_memory {
   template <order O, scope S>
   MEGAKERNEL_HOST_DEVICE word load(const word* at, order_tag<O>, scope_tag<S>) const {
     return *at;
@@ -63,8 +63,8 @@ struct sum_block {
   }
 };
 
-using counters = direct_counters<plain_memory>;
-using slots_type = interpreter<plain_memory, counters, handlers<sum_block>>;
+using counters = direct_counters<nonatomic_memory>;
+using slots_type = interpreter<nonatomic_memory, counters, handlers<sum_block>>;
 
 template <class Lane>
 MEGAKERNEL_HOST_DEVICE void run(Lane& lane, bool one_shot) {
@@ -79,12 +79,12 @@ MEGAKERNEL_HOST_DEVICE void run(Lane& lane, bool one_shot) {
 }  // namespace
 
 KERNEL megakernel_instance(launch where, lane_number number, bool by_priority, bool one_shot) {
-  plain_memory memory;
+  nonatomic_memory memory;
   counters count(where, memory);
   slots_type slots(where, memory, count);
   enter(memory, where);
   if (by_priority) {
-    priority_lane<plain_memory, slots_type, counters> lane(where, memory, slots, count, number);
+    priority_lane<nonatomic_memory, slots_type, counters> lane(where, memory, slots, count, number);
     run(lane, one_shot);
   } else {
     ring_lane<slots_type, counters> lane(where, slots, count, number);

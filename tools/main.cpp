@@ -199,7 +199,7 @@ class inspect_command {
   std::vector<opcode> opcodes_;
 };
 
-/// What CLI11 cannot say: `-` can be read once, and no range of its refuses a NaN.
+/// CLI11 lacks two checks: `-` can be read once, and no range of its refuses a NaN.
 void check_inspect(const inspect_options& options) {
   const auto lacks = [&](source from) {
     return options.files[static_cast<std::size_t>(from)].empty();

@@ -1,4 +1,4 @@
-// What this card can do at best with what a persistent kernel lives on: launches, a word sent to
+// What this device can do at best with what a persistent kernel lives on: launches, a word sent to
 // and fro through pinned memory, bandwidths, and the bare draining of a ring. The figures of the
 // real kernel are ratios to these.
 //
@@ -49,8 +49,8 @@ options parse(int count, char** arguments) {
 
 int main(int count, char** arguments) {
   const options chosen = parse(count, arguments);
-  card::watchdog dog(std::chrono::seconds(30));
-  const card::properties gpu = card::take("megakernel_gpu_ceilings");
+  gpu_support::watchdog dog(std::chrono::seconds(30));
+  const gpu_support::properties gpu = gpu_support::take("megakernel_gpu_ceilings");
 
   dog.begin("allocating");
   std::size_t free_bytes = 0;
@@ -62,9 +62,9 @@ int main(int count, char** arguments) {
   bench on(gpu, bytes, host_bytes, many_slots);
 
   std::vector<table::limit> limits;
-  const card::stream& stream = on.stream;
+  const gpu_support::stream& stream = on.stream;
   limits.push_back({"empty launch, until it is done", "us", better::lower,
-                    until_done(stream, [&] { card::launch(nothing, {1, 1}, stream); })});
+                    until_done(stream, [&] { gpu_support::launch(nothing, {1, 1}, stream); })});
   limits.push_back({"graph launch, until it is done", "us", better::lower,
                     until_done(stream, [&] { on.graph.launch(stream); })});
   limits.push_back(asynchronous_launch(stream));
@@ -120,10 +120,10 @@ int main(int count, char** arguments) {
   dog.begin("printing");
   table::print(gpu, limits);
   std::FILE* const json = chosen.json == nullptr ? stdout : std::fopen(chosen.json, "w");
-  if (json == nullptr) card::fail("cannot write %s", chosen.json);
+  if (json == nullptr) gpu_support::fail("cannot write %s", chosen.json);
   if (json == stdout) std::puts("");
   table::print_json(json, gpu, limits);
-  if (std::fflush(json) != 0) card::fail("cannot write the figures");
+  if (std::fflush(json) != 0) gpu_support::fail("cannot write the figures");
   if (json != stdout) std::fclose(json);
   return 0;
 }

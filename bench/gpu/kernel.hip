@@ -1,4 +1,4 @@
-// How fast the kernels are, in one run with what the card can do at best.
+// How fast the kernels are, in one run with what the device can do at best.
 //
 //   megakernel_gpu_kernel_bench [--rounds N] [--threads N] [--slots N] [--json FILE]
 //
@@ -50,32 +50,32 @@ options parse(int count, char** arguments) {
 }
 
 /// One slot published and seen DONE, again and again, while the kernel has nothing else to do.
-table::way single_slot(const char* name, const card::stream& stream, word op, word waves,
-                       const card::properties& gpu) {
+table::way single_slot(const char* name, const gpu_support::stream& stream, word op, word waves,
+                       const gpu_support::properties& gpu) {
   return {name,
           [=, &stream, &gpu](samples& into) {
             fed_ring ring(stream, 1024, waves);
             ring.start(gpu.wave_size);
             for (word n = 0; n < 500; ++n) {
               const word i = n % ring.slots();
-              const auto start = card::clock::now();
+              const auto start = gpu_support::clock::now();
               ring.publish(i, op, n, abi::observable_word + 10);
               ring.wait_for(i, 3);
-              if (n >= 20) into.push_back(card::seconds_since(start) * micro);
+              if (n >= 20) into.push_back(gpu_support::seconds_since(start) * micro);
             }
             ring.stop();
           },
           {}};
 }
 
-table::way fed(std::string name, const card::stream& stream, const card::properties& gpu,
-               word slots, word waves, word threads) {
+table::way fed(std::string name, const gpu_support::stream& stream,
+               const gpu_support::properties& gpu, word slots, word waves, word threads) {
   return {std::move(name),
           [=, &stream, &gpu](samples& into) {
             constexpr std::uint64_t groups = 1 << 18;  // 8 Mi slots
             fed_ring ring(stream, slots, waves);
             ring.start(gpu.wave_size);
-            const double seconds = ring.feed(groups, threads, slots_are::drained);
+            const double seconds = ring.queue(groups, threads, slots_are::drained);
             ring.stop();
             ring.verify();
             into.push_back(groups * fed_ring::group_slots / seconds * 1e-6);
@@ -84,7 +84,7 @@ table::way fed(std::string name, const card::stream& stream, const card::propert
 }
 
 /// The publishers alone, over slots that nobody drains: lines that stay with the processors.
-table::limit feeding_alone(const card::stream& stream, word threads) {
+table::limit feeding_alone(const gpu_support::stream& stream, word threads) {
   return {"publishers alone, nobody drains",
           "M/s",
           better::higher,
@@ -92,15 +92,16 @@ table::limit feeding_alone(const card::stream& stream, word threads) {
             [=, &stream](samples& into) {
               constexpr std::uint64_t groups = 1 << 18;
               fed_ring ring(stream, 65536, 1);
-              const double seconds = ring.feed(groups, threads, slots_are::left);
+              const double seconds = ring.queue(groups, threads, slots_are::left);
               into.push_back(groups * fed_ring::group_slots / seconds * 1e-6);
             },
             {}}}};
 }
 /// The same, once over slots that the device has written last: what the publishers' half of a
 /// hand-over costs, with nothing to wait for.
-table::limit feeding_after_the_device(const card::stream& stream, const card::properties& gpu,
-                                      word slots, word threads) {
+table::limit feeding_after_the_device(const gpu_support::stream& stream,
+                                      const gpu_support::properties& gpu, word slots,
+                                      word threads) {
   return {"publishers alone, after the device",
           "M/s",
           better::higher,
@@ -108,27 +109,27 @@ table::limit feeding_after_the_device(const card::stream& stream, const card::pr
             [=, &stream, &gpu](samples& into) {
               fed_ring ring(stream, slots, 64);
               const std::uint64_t groups = slots / fed_ring::group_slots;
-              (void)ring.feed(groups, threads, slots_are::left);
+              (void)ring.queue(groups, threads, slots_are::left);
               ring.start(gpu.wave_size);
               ring.wait_for_count(slots);
               ring.stop();
-              const double seconds = ring.feed(groups, threads, slots_are::done);
+              const double seconds = ring.queue(groups, threads, slots_are::done);
               into.push_back(slots / seconds * 1e-6);
             },
             {}}}};
 }
 /// The kernel alone, over slots that were published before it was started.
-table::way draining_alone(const char* name, const card::stream& stream, const card::properties& gpu,
-                          word waves) {
+table::way draining_alone(const char* name, const gpu_support::stream& stream,
+                          const gpu_support::properties& gpu, word waves) {
   return {name,
           [=, &stream, &gpu](samples& into) {
             constexpr word slots = 1 << 20;
             fed_ring ring(stream, slots, waves);
-            (void)ring.feed(slots / fed_ring::group_slots, 8, slots_are::left);
-            const auto start = card::clock::now();
+            (void)ring.queue(slots / fed_ring::group_slots, 8, slots_are::left);
+            const auto start = gpu_support::clock::now();
             ring.start(gpu.wave_size);
             ring.wait_for_count(slots);
-            const double seconds = card::seconds_since(start);
+            const double seconds = gpu_support::seconds_since(start);
             ring.stop();
             ring.verify();
             into.push_back(slots / seconds * 1e-6);
@@ -139,7 +140,7 @@ table::way draining_alone(const char* name, const card::stream& stream, const ca
 double median(const std::vector<table::limit>& limits, const char* name) {
   for (const table::limit& of : limits)
     if (of.name == name) return table::quantile(table::best(of).samples, 0.5);
-  card::fail("no figure %s", name);
+  gpu_support::fail("no figure %s", name);
 }
 
 void claim(const char* what, double ratio, const char* wanted, bool met) {
@@ -150,17 +151,17 @@ void claim(const char* what, double ratio, const char* wanted, bool met) {
 
 int main(int count, char** arguments) {
   const options chosen = parse(count, arguments);
-  card::watchdog dog(std::chrono::seconds(120));
-  const card::properties gpu = card::take("megakernel_gpu_kernel_bench");
+  gpu_support::watchdog dog(std::chrono::seconds(120));
+  const gpu_support::properties gpu = gpu_support::take("megakernel_gpu_kernel_bench");
   dog.begin("allocating");
   constexpr word slots = 1 << 20;
   bench on(gpu, std::size_t{1} << 30, std::size_t{1} << 20, slots);
-  const card::stream& stream = on.stream;
+  const gpu_support::stream& stream = on.stream;
   cases::mixed_ring mixed(gpu, stream, slots);
 
   std::vector<table::limit> all;
   all.push_back({"empty launch, until it is done", "us", better::lower,
-                 until_done(stream, [&] { card::launch(nothing, {1, 1}, stream); })});
+                 until_done(stream, [&] { gpu_support::launch(nothing, {1, 1}, stream); })});
   all.push_back({"graph launch, until it is done", "us", better::lower,
                  until_done(stream, [&] { on.graph.launch(stream); })});
   all.push_back(
@@ -197,11 +198,11 @@ int main(int count, char** arguments) {
     };
     all.push_back({name, "G/s", better::higher, {way("blocks of 128", 128), way("of 256", 256)}});
   };
-  using device::audience;
-  const auto once = device::run_once<audience::nobody, device::handlers<>>;
+  using device::visibility;
+  const auto once = device::run_once<visibility::at_exit, device::handlers<>>;
   kernels("the kernel, mixed work, 2^20 warm", once, copied::apart);
   kernels("the same, MEMCPY reads what STORE_U32 writes", once, copied::stored);
-  kernels("the same with system fences", device::run_once<audience::host, device::handlers<>>,
+  kernels("the same with system fences", device::run_once<visibility::host, device::handlers<>>,
           copied::apart);
   kernels("the same with global atomics a slot",
           device::run_once_counting_at_once<device::handlers<>>, copied::apart);
@@ -250,7 +251,7 @@ int main(int count, char** arguments) {
     fed_ring many(stream, 65536, 32);
     many.start(gpu.wave_size);
     const std::uint64_t groups = chosen.millions * 1'000'000 / fed_ring::group_slots;
-    const double seconds = many.feed(groups, chosen.threads, slots_are::drained);
+    const double seconds = many.queue(groups, chosen.threads, slots_are::drained);
     many.stop();
     many.verify();
     std::printf(
@@ -260,10 +261,10 @@ int main(int count, char** arguments) {
         static_cast<double>(groups * fed_ring::group_slots) / seconds * 1e-6);
   }
   std::FILE* const json = chosen.json == nullptr ? stdout : std::fopen(chosen.json, "w");
-  if (json == nullptr) card::fail("cannot write %s", chosen.json);
+  if (json == nullptr) gpu_support::fail("cannot write %s", chosen.json);
   if (json == stdout) std::puts("");
   table::print_json(json, gpu, all);
-  if (std::fflush(json) != 0) card::fail("cannot write the figures");
+  if (std::fflush(json) != 0) gpu_support::fail("cannot write the figures");
   if (json != stdout) std::fclose(json);
   return 0;
 }

@@ -120,7 +120,7 @@ class mixed_ring {
  public:
   using kernel = void (*)(device::launch, device::swap_locks);
 
-  mixed_ring(const card::properties& gpu, const card::stream& stream, word slots)
+  mixed_ring(const gpu_support::properties& gpu, const gpu_support::stream& stream, word slots)
       : gpu_(gpu),
         stream_(stream),
         ring_(slots),
@@ -139,8 +139,8 @@ class mixed_ring {
 
   /// Slots a second of one drain, in G/s.
   double drain(kernel code, std::uint32_t lanes, copied from, const char* how) {
-    card::launch(publish_mixed, card::resident(publish_mixed, 256, gpu_), stream_, ring_.data(),
-                 slots_, from);
+    gpu_support::launch(publish_mixed, gpu_support::resident(publish_mixed, 256, gpu_), stream_,
+                        ring_.data(), slots_, from);
     CHECKED(hipMemcpyAsync(control_.data(), clean_.data(), control_.bytes(), hipMemcpyHostToDevice,
                            stream_));
     device::launch where;
@@ -150,9 +150,9 @@ class mixed_ring {
     where.control_words = control_words;
     where.dfa_table = dfa_.data();
     where.dfa_words = dfa_words;
-    const card::shape grid = card::resident(code, lanes, gpu_);
+    const gpu_support::shape grid = gpu_support::resident(code, lanes, gpu_);
     const double seconds = watch_.time(
-        stream_, [&] { card::launch(code, grid, stream_, where, device::swap_locks{}); });
+        stream_, [&] { gpu_support::launch(code, grid, stream_, where, device::swap_locks{}); });
     verify(how);
     return slots_ * limits::giga / seconds;
   }
@@ -162,8 +162,8 @@ class mixed_ring {
 
   void verify(const char* how) {
     CHECKED(hipMemsetAsync(done_.data(), 0, sizeof(word), stream_));
-    card::launch(bare::count_status, card::resident(bare::count_status, 256, gpu_), stream_,
-                 ring_.data(), slots_, slot_status::done, done_.data());
+    gpu_support::launch(bare::count_status, gpu_support::resident(bare::count_status, 256, gpu_),
+                        stream_, ring_.data(), slots_, slot_status::done, done_.data());
     CHECKED(hipMemcpyAsync(host_.host(), control_.data(), control_.bytes(), hipMemcpyDeviceToHost,
                            stream_));
     CHECKED(hipMemcpyAsync(host_.host() + control_words, done_.data(), sizeof(word),
@@ -171,30 +171,30 @@ class mixed_ring {
     stream_.wait();
     const word* const control = host_.host();
     if (control[control_words] != slots_ || control[abi::done_count_word] != slots_)
-      card::fail("%s: %u of %u slots are DONE, %u counted", how, control[control_words], slots_,
-                 control[abi::done_count_word]);
+      gpu_support::fail("%s: %u of %u slots are DONE, %u counted", how, control[control_words],
+                        slots_, control[abi::done_count_word]);
     for (word op = 0; op < abi::metrics; ++op)
       if (control[abi::metric_word + op] != expected_.metric[op])
-        card::fail("%s: opcode %u counted %u times, not %u", how, op,
-                   control[abi::metric_word + op], expected_.metric[op]);
+        gpu_support::fail("%s: opcode %u counted %u times, not %u", how, op,
+                          control[abi::metric_word + op], expected_.metric[op]);
     word by_tenant = 0;
     for (word t = 0; t < 32; ++t) by_tenant += control[abi::tenant_fairness_word + t];
     word added = 0;
     for (word i = 0; i < places; ++i) added += control[abi::observable_word + adds_at + i];
     if (by_tenant != slots_ || added != expected_.added ||
         control[abi::epoch_word] != expected_.metric[7])
-      card::fail("%s: %u claims by tenant, %u added instead of %u, epoch %u", how, by_tenant, added,
-                 expected_.added, control[abi::epoch_word]);
+      gpu_support::fail("%s: %u claims by tenant, %u added instead of %u, epoch %u", how, by_tenant,
+                        added, expected_.added, control[abi::epoch_word]);
   }
 
-  const card::properties& gpu_;
-  const card::stream& stream_;
-  card::stopwatch watch_;
-  card::device_memory<abi::slot> ring_;
-  card::device_memory<word> control_;
-  card::device_memory<word> dfa_;
-  card::device_memory<word> done_;
-  card::pinned_memory<word> host_;
+  const gpu_support::properties& gpu_;
+  const gpu_support::stream& stream_;
+  gpu_support::stopwatch watch_;
+  gpu_support::device_memory<abi::slot> ring_;
+  gpu_support::device_memory<word> control_;
+  gpu_support::device_memory<word> dfa_;
+  gpu_support::device_memory<word> done_;
+  gpu_support::pinned_memory<word> host_;
   word slots_;
   expected_mix expected_;
   std::vector<word> clean_;
@@ -213,11 +213,11 @@ struct mark {
   MEGAKERNEL_HOST_DEVICE device::outcome operator()(const arguments& a, Context& context) const {
     using namespace device;
     const auto sum = context.template arena<uint64_t>(uint64_t{a.slot % sums} * 8, 1);
-    const auto runs = context.template arena<word>(uint64_t{sums} * 8 + uint64_t{a.slot} * 4, 1);
-    if (!sum || !runs) return outcome::fault(fault_code{100});
+    const auto ranges = context.template arena<word>(uint64_t{sums} * 8 + uint64_t{a.slot} * 4, 1);
+    if (!sum || !ranges) return outcome::fault(fault_code{100});
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
     fetch_add(sum.data, uint64_t{a.nonce}, relaxed, in_device);
-    fetch_add(runs.data, 1u, relaxed, in_device);
+    fetch_add(ranges.data, 1u, relaxed, in_device);
 #endif
     return outcome::done();
   }
@@ -243,7 +243,7 @@ enum class slots_are {
 
 class fed_ring {
  public:
-  fed_ring(const card::stream& stream, word slots, word waves)
+  fed_ring(const gpu_support::stream& stream, word slots, word waves)
       : stream_(stream),
         slots_(slots),
         waves_(waves),
@@ -251,7 +251,7 @@ class fed_ring {
         control_(control_words),
         box_(1),
         flushed_(waves),
-        board_(1),
+        mirror_(1),
         locks_(device::swap_locks::count),
         arena_(mark::sums * 2 + slots),
         turns_(slots / group_slots) {
@@ -277,16 +277,17 @@ class fed_ring {
     of.where.arena_bytes = arena_.bytes();
     of.box = box_.device();
     of.flushed = flushed_.data();
-    of.on = board_.data();
+    of.on = mirror_.data();
     of.locks.words = locks_.data();
     of.quantum = std::uint64_t{100} * 1'000'000'000;  // should all else fail
-    CHECKED(device::prepare(board_.data(), control_.host(), true, stream_));
-    card::launch(device::run_persistent<opcodes>, {waves_ + 1, wave_size}, stream_, of);
+    CHECKED(device::prepare(mirror_.data(), control_.host(), true, stream_));
+    gpu_support::launch(device::run_persistent<opcodes>, {waves_ + 1, wave_size}, stream_, of);
     CHECKED(hipGetLastError());
-    const auto begin = card::clock::now();
+    const auto begin = gpu_support::clock::now();
     while (get(control_.host() + abi::workers_alive_word) != waves_ * wave_size) {
-      if (stream_.is_done()) card::fail("the kernel has left at once");
-      if (card::seconds_since(begin) > 5) card::fail("the kernel does not report itself alive");
+      if (stream_.is_done()) gpu_support::fail("the kernel has left at once");
+      if (gpu_support::seconds_since(begin) > 5)
+        gpu_support::fail("the kernel does not report itself alive");
     }
   }
   void stop() {
@@ -305,25 +306,26 @@ class fed_ring {
     put(at, 1);
   }
   void wait_for(word i, word status) {
-    const auto start = card::clock::now();
+    const auto start = gpu_support::clock::now();
     for (word spins = 1; get(slot(i)) != status; ++spins) {
       if (spins % (1 << 20) != 0) continue;
-      if (card::seconds_since(start) > 5)
-        card::fail("slot %u is not %u after 5 s, but %u", i, status, get(slot(i)));
+      if (gpu_support::seconds_since(start) > 5)
+        gpu_support::fail("slot %u is not %u after 5 s, but %u", i, status, get(slot(i)));
     }
   }
 
   /// Until the kernel has counted so many DONE.
   void wait_for_count(word done) {
-    const auto start = card::clock::now();
+    const auto start = gpu_support::clock::now();
     while (get(control_.host() + abi::done_count_word) != done)
-      if (card::seconds_since(start) > 5)
-        card::fail("%u DONE are counted after 5 s", get(control_.host() + abi::done_count_word));
+      if (gpu_support::seconds_since(start) > 5)
+        gpu_support::fail("%u DONE are counted after 5 s",
+                          get(control_.host() + abi::done_count_word));
   }
 
   /// Publishes `groups` groups of 32 slots in ring order by `threads` threads, and waits until all
   /// is DONE, if somebody drains. Seconds.
-  double feed(std::uint64_t groups, word threads, slots_are of) {
+  double queue(std::uint64_t groups, word threads, slots_are of) {
     const std::uint64_t end = fed_ + groups;
     const word of_ring = slots_ / group_slots;
     std::atomic<word> ready{0};
@@ -352,13 +354,13 @@ class fed_ring {
     for (word t = 0; t < threads; ++t) all.emplace_back(publish_groups, t);
     while (ready.load() != threads) {
     }
-    const auto start = card::clock::now();
+    const auto start = gpu_support::clock::now();
     go.store(true, std::memory_order_release);
     for (std::thread& t : all) t.join();
     fed_ = end;
     for (word i = 0; of == slots_are::drained && i < slots_; ++i)
       if (get(slot(i)) != 0) wait_for(i, 3);
-    return card::seconds_since(start);
+    return gpu_support::seconds_since(start);
   }
 
   /// Fails unless every slot that was published was run exactly once with its own words.
@@ -371,37 +373,37 @@ class fed_ring {
     for (word i = 0; i < slots_; ++i) {
       const std::uint64_t laps = fed_ / of_ring + (i / group_slots < fed_ % of_ring);
       if (got[mark::sums * 2 + i] != static_cast<word>(laps))
-        card::fail("slot %u ran %u times, was published %llu times", i, got[mark::sums * 2 + i],
-                   (unsigned long long)laps);
+        gpu_support::fail("slot %u ran %u times, was published %llu times", i,
+                          got[mark::sums * 2 + i], (unsigned long long)laps);
     }
     std::uint64_t sum = 0;
     for (word i = 0; i < mark::sums; ++i) sum += got[2 * i] | std::uint64_t{got[2 * i + 1]} << 32;
     std::uint64_t wanted = 0;
     for (std::uint64_t n = 0; n < fed_ * group_slots; ++n) wanted += nonce_of(n);
-    if (sum != wanted) card::fail("slots ran with other words than were published in them");
+    if (sum != wanted) gpu_support::fail("slots ran with other words than were published in them");
     const word* const control = control_.host();
     const std::uint64_t done =
         std::uint64_t{control[abi::done_count_high_word]} << 32 | control[abi::done_count_word];
     if (done != fed_ * group_slots || control[abi::metric_word + 8] != static_cast<word>(done))
-      card::fail("%llu DONE counted and %u claims of %llu", (unsigned long long)done,
-                 control[abi::metric_word + 8], (unsigned long long)(fed_ * group_slots));
+      gpu_support::fail("%llu DONE counted and %u claims of %llu", (unsigned long long)done,
+                        control[abi::metric_word + 8], (unsigned long long)(fed_ * group_slots));
   }
   [[nodiscard]] word slots() const { return slots_; }
   static constexpr word group_slots = 32;
 
  private:
   static constexpr word control_words = 1024;
-  const card::stream& stream_;
+  const gpu_support::stream& stream_;
   word slots_;
   word waves_;
   std::uint64_t fed_ = 0;
-  card::pinned_memory<abi::slot> ring_;
-  card::pinned_memory<word> control_;
-  card::pinned_memory<device::mailbox> box_;
-  card::device_memory<word> flushed_;
-  card::device_memory<device::board> board_;
-  card::device_memory<word> locks_;
-  card::device_memory<word> arena_;
+  gpu_support::pinned_memory<abi::slot> ring_;
+  gpu_support::pinned_memory<word> control_;
+  gpu_support::pinned_memory<device::mailbox> box_;
+  gpu_support::device_memory<word> flushed_;
+  gpu_support::device_memory<device::control_mirror> mirror_;
+  gpu_support::device_memory<word> locks_;
+  gpu_support::device_memory<word> arena_;
   std::vector<std::atomic<std::uint64_t>> turns_;  // laps that a group was published in
 };
 

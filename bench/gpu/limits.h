@@ -1,4 +1,4 @@
-// Ways to measure what a card can do at best: launches, a word sent to and fro through pinned
+// Ways to measure what a device can do at best: launches, a word sent to and fro through pinned
 // memory, bandwidths, and the bare draining of a ring.
 #pragma once
 
@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "bare_drain.h"
-#include "card.h"
+#include "gpu_support.h"
 #include "table.h"
 
 namespace limits {
 
 using namespace megakernel;
-using card::shape;
+using gpu_support::shape;
 using table::better;
 using samples = std::vector<double>;
 
@@ -28,9 +28,9 @@ static __global__ void nothing() {}
 /// A graph of one empty kernel.
 class empty_graph {
  public:
-  explicit empty_graph(const card::stream& stream) {
+  explicit empty_graph(const gpu_support::stream& stream) {
     CHECKED(hipStreamBeginCapture(stream, hipStreamCaptureModeThreadLocal));
-    card::launch(nothing, {1, 1}, stream);
+    gpu_support::launch(nothing, {1, 1}, stream);
     CHECKED(hipStreamEndCapture(stream, &graph_));
     CHECKED(hipGraphInstantiateWithFlags(&executable_, graph_, 0));
   }
@@ -40,7 +40,9 @@ class empty_graph {
     CHECKED(hipGraphExecDestroy(executable_));
     CHECKED(hipGraphDestroy(graph_));
   }
-  void launch(const card::stream& stream) const { CHECKED(hipGraphLaunch(executable_, stream)); }
+  void launch(const gpu_support::stream& stream) const {
+    CHECKED(hipGraphLaunch(executable_, stream));
+  }
 
  private:
   hipGraph_t graph_{};
@@ -50,33 +52,34 @@ class empty_graph {
 /// Twenty times from `enqueue` to the end of what it puts on the stream, known in two ways: the
 /// call that waits, which the watchdog bounds, and queries in a loop.
 template <class Enqueue>
-std::vector<table::way> until_done(const card::stream& stream, Enqueue enqueue) {
+std::vector<table::way> until_done(const gpu_support::stream& stream, Enqueue enqueue) {
   const auto sampler = [&stream, enqueue](auto wait) {
     return [&stream, enqueue, wait](samples& into) {
       for (int i = 0; i < 20; ++i) {
-        const auto start = card::clock::now();
+        const auto start = gpu_support::clock::now();
         enqueue();
         wait(stream);
-        into.push_back(card::seconds_since(start) * micro);
+        into.push_back(gpu_support::seconds_since(start) * micro);
       }
     };
   };
-  return {
-      {"synchronise", sampler([](const card::stream& s) { CHECKED(hipStreamSynchronize(s)); }), {}},
-      {"query in a loop", sampler([](const card::stream& s) { s.wait(); }), {}}};
+  return {{"synchronise",
+           sampler([](const gpu_support::stream& s) { CHECKED(hipStreamSynchronize(s)); }),
+           {}},
+          {"query in a loop", sampler([](const gpu_support::stream& s) { s.wait(); }), {}}};
 }
 
-inline table::limit asynchronous_launch(const card::stream& stream) {
+inline table::limit asynchronous_launch(const gpu_support::stream& stream) {
   constexpr int train = 256;
   return {"asynchronous launch",
           "us",
           better::lower,
           {{"one of a train of 256",
             [&](samples& into) {
-              const auto start = card::clock::now();
-              for (int i = 0; i < train; ++i) card::launch(nothing, {1, 1}, stream);
+              const auto start = gpu_support::clock::now();
+              for (int i = 0; i < train; ++i) gpu_support::launch(nothing, {1, 1}, stream);
               stream.wait();
-              into.push_back(card::seconds_since(start) * micro / train);
+              into.push_back(gpu_support::seconds_since(start) * micro / train);
             },
             {}}}};
 }
@@ -118,31 +121,32 @@ __global__ void answer(mailbox* box, uint64_t quantum_nanoseconds) {
 inline word read(const word& from) { return __atomic_load_n(&from, __ATOMIC_ACQUIRE); }
 inline void write(word& to, word value) { __atomic_store_n(&to, value, __ATOMIC_RELEASE); }
 
-/// Polls until the device has written `value`; querying the stream keeps work flowing to the card
+/// Polls until the device has written `value`; querying the stream keeps work flowing to the device
 /// on drivers that batch it, and finds a kernel that has died.
-inline void expect(const word& from, word value, const card::stream& stream, bool query) {
-  const auto start = card::clock::now();
+inline void expect(const word& from, word value, const gpu_support::stream& stream, bool query) {
+  const auto start = gpu_support::clock::now();
   for (int spins = 1; read(from) != value; ++spins) {
     if (!query && spins % 65536 != 0) continue;
-    if (stream.is_done() && read(from) != value) card::fail("a kernel that answers pings has left");
-    if (card::seconds_since(start) > 5) card::fail("no answer to a ping within 5 s");
+    if (stream.is_done() && read(from) != value)
+      gpu_support::fail("a kernel that answers pings has left");
+    if (gpu_support::seconds_since(start) > 5) gpu_support::fail("no answer to a ping within 5 s");
   }
 }
 
 template <bool Ordered>
-table::way ping_pong(const char* name, const card::stream& stream, mailbox* host, mailbox* device,
-                     std::uint32_t wave_size) {
+table::way ping_pong(const char* name, const gpu_support::stream& stream, mailbox* host,
+                     mailbox* device, std::uint32_t wave_size) {
   return {name,
           [=, &stream](samples& into) {
             *host = {};
-            card::launch(answer<Ordered>, {1, wave_size}, stream, device,
-                         std::uint64_t{2'000'000'000});
+            gpu_support::launch(answer<Ordered>, {1, wave_size}, stream, device,
+                                std::uint64_t{2'000'000'000});
             expect(host->alive, 1, stream, true);
-            auto start = card::clock::now();
+            auto start = gpu_support::clock::now();
             for (word i = 1; i <= 500; ++i) {
               write(host->ping, i);
               expect(host->pong, i, stream, false);
-              const auto now = card::clock::now();
+              const auto now = gpu_support::clock::now();
               if (i > 20)
                 into.push_back(std::chrono::duration<double>(now - start).count() * micro);
               start = now;
@@ -197,22 +201,23 @@ static __global__ void fill(uint4* to, std::size_t quads) {
 
 /// What all measurements work on.
 struct bench {
-  const card::properties& gpu;
-  card::stream stream;
-  card::stopwatch watch;
-  card::device_memory<uint4> from;
-  card::device_memory<uint4> to;
-  card::pinned_memory<uint4> host;
-  card::device_memory<abi::slot> ring;
-  card::device_memory<bare::tally> total;
-  card::device_memory<word> word_of_device;
-  card::pinned_memory<mailbox> box;
-  card::pinned_memory<bare::tally> total_of_host;
-  card::pinned_memory<word> word_of_host;
+  const gpu_support::properties& gpu;
+  gpu_support::stream stream;
+  gpu_support::stopwatch watch;
+  gpu_support::device_memory<uint4> from;
+  gpu_support::device_memory<uint4> to;
+  gpu_support::pinned_memory<uint4> host;
+  gpu_support::device_memory<abi::slot> ring;
+  gpu_support::device_memory<bare::tally> total;
+  gpu_support::device_memory<word> word_of_device;
+  gpu_support::pinned_memory<mailbox> box;
+  gpu_support::pinned_memory<bare::tally> total_of_host;
+  gpu_support::pinned_memory<word> word_of_host;
   empty_graph graph;
 
-  bench(const card::properties& card, std::size_t bytes, std::size_t host_bytes, word slots)
-      : gpu(card),
+  bench(const gpu_support::properties& gpu_properties, std::size_t bytes, std::size_t host_bytes,
+        word slots)
+      : gpu(gpu_properties),
         from(bytes / sizeof(uint4)),
         to(bytes / sizeof(uint4)),
         host(host_bytes / sizeof(uint4)),
@@ -223,10 +228,10 @@ struct bench {
         total_of_host(1),
         word_of_host(1),
         graph(stream) {
-    const shape grid = card::resident(fill, 256, gpu);
-    card::launch(fill, grid, stream, from.data(), from.bytes() / sizeof(uint4));
-    card::launch(fill, grid, stream, to.data(), to.bytes() / sizeof(uint4));
-    card::launch(fill, grid, stream, host.device(), host.bytes() / sizeof(uint4));
+    const shape grid = gpu_support::resident(fill, 256, gpu);
+    gpu_support::launch(fill, grid, stream, from.data(), from.bytes() / sizeof(uint4));
+    gpu_support::launch(fill, grid, stream, to.data(), to.bytes() / sizeof(uint4));
+    gpu_support::launch(fill, grid, stream, host.device(), host.bytes() / sizeof(uint4));
     stream.wait();
   }
 };
@@ -246,11 +251,11 @@ inline std::string described(unsigned unroll, shape grid, bool is_resident) {
          (is_resident ? "resident blocks" : "a block a chunk");
 }
 
-/// The two grids of a kernel over chunks: all at once, or no more than fit the card.
+/// The two grids of a kernel over chunks: all at once, or no more than fit the device.
 template <class Kernel>
 shape chunked(Kernel kernel, std::uint32_t lanes, std::size_t quads, unsigned unroll,
-              bool is_resident, const card::properties& gpu) {
-  if (is_resident) return card::resident(kernel, lanes, gpu);
+              bool is_resident, const gpu_support::properties& gpu) {
+  if (is_resident) return gpu_support::resident(kernel, lanes, gpu);
   return {static_cast<std::uint32_t>(quads / (std::size_t{lanes} * unroll)), lanes};
 }
 
@@ -263,7 +268,7 @@ std::vector<table::way> reads(bench& on, const uint4* from, std::size_t bytes) {
         const std::size_t quads = bytes / sizeof(uint4);
         const shape grid = chunked(kernel, lanes, quads, unroll, is_resident, on.gpu);
         ways.push_back(moves(described(unroll, grid, is_resident), on, bytes, [=, &on] {
-          card::launch(kernel, grid, on.stream, from, quads, on.word_of_device.data());
+          gpu_support::launch(kernel, grid, on.stream, from, quads, on.word_of_device.data());
         }));
       }
     }
@@ -281,7 +286,7 @@ std::vector<table::way> copies(bench& on) {
       const std::size_t quads = bytes / sizeof(uint4);
       const shape grid = chunked(kernel, 256, quads, unroll, is_resident, on.gpu);
       ways.push_back(moves(described(unroll, grid, is_resident), on, 2 * bytes, [=, &on] {
-        card::launch(kernel, grid, on.stream, on.from.data(), on.to.data(), quads);
+        gpu_support::launch(kernel, grid, on.stream, on.from.data(), on.to.data(), quads);
       }));
     }
   };
@@ -319,44 +324,46 @@ struct drained {
 /// Fails when not every slot ended in `status`, or a counter is wrong.
 inline void verify(bench& on, const drained& ring, slot_status status, const char* how) {
   CHECKED(hipMemsetAsync(on.word_of_device.data(), 0, sizeof(word), on.stream));
-  card::launch(bare::count_status, card::resident(bare::count_status, 256, on.gpu), on.stream,
-               on.ring.data(), ring.slots, status, on.word_of_device.data());
+  gpu_support::launch(bare::count_status, gpu_support::resident(bare::count_status, 256, on.gpu),
+                      on.stream, on.ring.data(), ring.slots, status, on.word_of_device.data());
   CHECKED(hipMemcpyAsync(on.word_of_host.host(), on.word_of_device.data(), sizeof(word),
                          hipMemcpyDeviceToHost, on.stream));
   CHECKED(hipMemcpyAsync(on.total_of_host.host(), on.total.data(), sizeof(bare::tally),
                          hipMemcpyDeviceToHost, on.stream));
   on.stream.wait();
   if (*on.word_of_host.host() != ring.slots)
-    card::fail("%s: %u of %u slots ended in status %u", how, *on.word_of_host.host(), ring.slots,
-               static_cast<word>(status));
+    gpu_support::fail("%s: %u of %u slots ended in status %u", how, *on.word_of_host.host(),
+                      ring.slots, static_cast<word>(status));
   const bare::tally& got = *on.total_of_host.host();
   if (got.done != ring.expected.done)
-    card::fail("%s: counted %u slots of %u", how, got.done, ring.expected.done);
+    gpu_support::fail("%s: counted %u slots of %u", how, got.done, ring.expected.done);
   if (status != slot_status::done) return;
   for (word i = 0; i < abi::metrics; ++i)
     if (got.metric[i] != ring.expected.metric[i])
-      card::fail("%s: counted opcode %u %u times instead of %u", how, i, got.metric[i],
-                 ring.expected.metric[i]);
-  if (got.body_sum != ring.expected.body_sum) card::fail("%s: the slots were not read whole", how);
+      gpu_support::fail("%s: counted opcode %u %u times instead of %u", how, i, got.metric[i],
+                        ring.expected.metric[i]);
+  if (got.body_sum != ring.expected.body_sum)
+    gpu_support::fail("%s: the slots were not read whole", how);
 }
 
 using drain_kernel = void (*)(abi::slot*, word, bare::tally*);
 
 inline table::way drains(const char* name, bench& on, const drained& ring, drain_kernel kernel,
                          slot_status leaves = slot_status::done) {
-  const shape grid = card::resident(kernel, 256, on.gpu);
+  const shape grid = gpu_support::resident(kernel, 256, on.gpu);
   return {name,
           [=, &on, &ring](samples& into) {
-            card::launch(bare::publish, card::resident(bare::publish, 256, on.gpu), on.stream,
-                         on.ring.data(), ring.slots);
+            gpu_support::launch(bare::publish, gpu_support::resident(bare::publish, 256, on.gpu),
+                                on.stream, on.ring.data(), ring.slots);
             CHECKED(hipMemsetAsync(on.total.data(), 0, sizeof(bare::tally), on.stream));
             if (ring.before == cache::of_other_memory) {
-              card::launch(read_quads<4>, card::resident(read_quads<4>, 256, on.gpu), on.stream,
-                           on.from.data(), on.from.bytes() / sizeof(uint4),
-                           on.word_of_device.data());
+              gpu_support::launch(read_quads<4>, gpu_support::resident(read_quads<4>, 256, on.gpu),
+                                  on.stream, on.from.data(), on.from.bytes() / sizeof(uint4),
+                                  on.word_of_device.data());
             }
             const double seconds = on.watch.time(on.stream, [&] {
-              card::launch(kernel, grid, on.stream, on.ring.data(), ring.slots, on.total.data());
+              gpu_support::launch(kernel, grid, on.stream, on.ring.data(), ring.slots,
+                                  on.total.data());
             });
             verify(on, ring, leaves, name);
             into.push_back(ring.slots * giga / seconds);

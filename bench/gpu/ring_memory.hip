@@ -1,12 +1,12 @@
 // In whose memory the ring of a kernel should be: one slot, a batch, and a ring drained once, each
-// with the ring in the host's memory and with a copy in the device's, as the runtime's component
+// with the ring in the host's memory and with a copy in the device's, as the runtime's plugin
 // starts them. Every slot is checked to be DONE.
 //
 //   megakernel_gpu_ring_memory [--rounds N]
 //
 // Exit status: 0 measured, 1 an error or a wait that did not end, 2 a wrong command line, 77 no
 // GPU.
-#include <megakernel/gpu/gpu_component_main.h>
+#include <megakernel/gpu/plugin_main.h>
 
 #include <atomic>
 #include <cstring>
@@ -28,17 +28,17 @@ enum class form { persistent, one_shot };
 /// A kernel of NOPs over buffers of this process, as the runtime starts it.
 class nop_kernel {
  public:
-  nop_kernel(word slots, bool ring_on_card) : slots_(slots), on_card_(ring_on_card) {
+  nop_kernel(word slots, bool device_ring) : slots_(slots), on_card_(device_ring) {
     const std::size_t bytes =
         (std::size_t{slots} * abi::slot_bytes + control_words * sizeof(word)) / 4096 * 4096 + 4096;
     words_.reset(static_cast<word*>(std::aligned_alloc(4096, bytes)));
-    if (words_ == nullptr) card::fail("no memory");
+    if (words_ == nullptr) gpu_support::fail("no memory");
     std::memset(words_.get(), 0, bytes);
     wanted_.where.ring = words_.get();
     wanted_.where.slots = slots;
     wanted_.where.control = words_.get() + std::size_t{slots} * abi::slot_words;
     wanted_.where.control_words = control_words;
-    wanted_.ring_on_card = ring_on_card;
+    wanted_.device_ring = device_ring;
     control()[abi::tenant_base_word] = abi::tenant_mask_word;
     control()[abi::tenant_mask_word] = ~word{0};
   }
@@ -50,16 +50,17 @@ class nop_kernel {
     wanted_.one_shot = as == form::one_shot;
     wanted_.lanes = wanted_.one_shot ? 0 : std::min(slots_, 64 * 32u);
     uint32_t lanes = 0;
-    gpu::reason why{};
-    if (api_->start(nullptr, &wanted_, &kernel_, &lanes, &why) != gpu::answer::yes)
-      card::fail("a kernel did not start: %s", why.sentence);
+    gpu::failure why{};
+    if (api_->start(nullptr, &wanted_, &kernel_, &lanes, &why) != gpu::call_status::yes)
+      gpu_support::fail("a kernel did not start: %s", why.sentence);
     if (wanted_.one_shot) return;
-    if (on_card_) courier_ = std::thread([this] { carry(); });
+    if (on_card_) upload_scanner_ = std::thread([this] { upload(); });
     wait("a kernel that reports itself alive",
          [&] { return get(control() + abi::workers_alive_word) != 0; });
   }
   void publish(word slot) { put(status(slot), 1); }
-  /// Slots `first` to `end` have been published: where a courier is needed, it may take them.
+  /// Slots `first` to `end` have been published: where an upload scanner is needed, it may take
+  /// them.
   void published(word first, word end) {
     next_.first = first;
     next_.count = end - first;
@@ -74,14 +75,15 @@ class nop_kernel {
   /// Until a one-shot kernel has left.
   void wait_for_end() {
     uint32_t lanes = 1;
-    gpu::reason why{};
+    gpu::failure why{};
     while (lanes != 0)
-      if (api_->running(kernel_, &lanes, &why) != gpu::answer::yes) card::fail("%s", why.sentence);
+      if (api_->running(kernel_, &lanes, &why) != gpu::call_status::yes)
+        gpu_support::fail("%s", why.sentence);
   }
   void close() {
     if (kernel_ == nullptr) return;
     over_ = true;
-    if (courier_.joinable()) courier_.join();
+    if (upload_scanner_.joinable()) upload_scanner_.join();
     put(control() + abi::shutdown_word, 1);
     wait_for_end();
     api_->close(kernel_);
@@ -99,16 +101,17 @@ class nop_kernel {
 
   template <class Until>
   void wait(const char* what, Until until) {
-    const auto start = card::clock::now();
+    const auto start = gpu_support::clock::now();
     for (word turn = 0; !until(); ++turn)
-      if (turn % 1024 == 1023 && card::seconds_since(start) > 10) card::fail("waited for %s", what);
+      if (turn % 1024 == 1023 && gpu_support::seconds_since(start) > 10)
+        gpu_support::fail("waited for %s", what);
   }
-  void carry() {
+  void upload() {
     uint32_t room = 0;
-    gpu::reason why{};
+    gpu::failure why{};
     while (!over_) {
       const bool some = has_next_.load(std::memory_order_acquire);
-      if (api_->carry(kernel_, &next_, some, &room, &why) != gpu::answer::yes) return;
+      if (api_->upload(kernel_, &next_, some, &room, &why) != gpu::call_status::yes) return;
       if (some) has_next_.store(false, std::memory_order_relaxed);
     }
   }
@@ -120,10 +123,10 @@ class nop_kernel {
   std::unique_ptr<word, freed> words_;
   gpu::request wanted_{};
   gpu::kernel* kernel_ = nullptr;
-  std::thread courier_;
+  std::thread upload_scanner_;
   std::atomic<bool> over_{false};
   std::atomic<bool> has_next_{false};
-  gpu::run next_{};
+  gpu::slot_range next_{};
 };
 
 const char* where(bool on_card) { return on_card ? "the device's" : "the host's"; }
@@ -135,11 +138,11 @@ table::way one_slot(bool on_card) {
             kernel.start(form::persistent);
             for (word n = 0; n < 200; ++n) {
               const word i = n % 1024;
-              const auto start = card::clock::now();
+              const auto start = gpu_support::clock::now();
               kernel.publish(i);
               if (on_card) kernel.published(i, i + 1);
               kernel.wait_for(i);
-              if (n >= 20) into.push_back(card::seconds_since(start) * micro);
+              if (n >= 20) into.push_back(gpu_support::seconds_since(start) * micro);
             }
           },
           {}};
@@ -151,11 +154,11 @@ table::way batch(bool on_card, word slots) {
           [=](samples& into) {
             nop_kernel kernel(slots, on_card);
             kernel.start(form::persistent);
-            const auto start = card::clock::now();
+            const auto start = gpu_support::clock::now();
             for (word i = 0; i < slots; ++i) kernel.publish(i);
             if (on_card) kernel.published(0, slots);
             kernel.wait_for_all();
-            into.push_back(slots / card::seconds_since(start) * 1e-6);
+            into.push_back(slots / gpu_support::seconds_since(start) * 1e-6);
           },
           {}};
 }
@@ -166,10 +169,10 @@ table::way once(bool on_card, word slots) {
           [=](samples& into) {
             nop_kernel kernel(slots, on_card);
             for (word i = 0; i < slots; ++i) kernel.publish(i);
-            const auto start = card::clock::now();
+            const auto start = gpu_support::clock::now();
             kernel.start(form::one_shot);
             kernel.wait_for_end();
-            into.push_back(card::seconds_since(start) * micro);
+            into.push_back(gpu_support::seconds_since(start) * micro);
             kernel.wait_for_all();
           },
           {}};
@@ -188,8 +191,8 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "usage: megakernel_gpu_ring_memory [--rounds N]\n");
     return 2;
   }
-  const auto gpu = card::take("megakernel_gpu_ring_memory");
-  card::watchdog dog(std::chrono::seconds(120));
+  const auto gpu = gpu_support::take("megakernel_gpu_ring_memory");
+  gpu_support::watchdog dog(std::chrono::seconds(120));
   std::vector<table::limit> all;
   const auto both = [&](const char* name, const char* unit, table::better good, auto way) {
     for (const bool on_card : {false, true})

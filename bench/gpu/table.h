@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "card.h"
+#include "gpu_support.h"
 
 namespace table {
 
@@ -37,9 +37,9 @@ struct limit {
   std::vector<way> ways;
 };
 
-/// One round samples every way of every limit once, so that a card that warms up or a neighbour
+/// One round samples every way of every limit once, so that a device that warms up or a neighbour
 /// that wakes touches all alike. The first round is not kept.
-inline void measure(std::vector<limit>& limits, std::size_t rounds, card::watchdog& dog) {
+inline void measure(std::vector<limit>& limits, std::size_t rounds, gpu_support::watchdog& dog) {
   for (std::size_t round = 0; round <= rounds; ++round) {
     for (limit& of : limits) {
       for (way& by : of.ways) {
@@ -61,12 +61,12 @@ inline const way& best(const limit& of) {
   });
 }
 
-inline void print(const card::properties& card, const std::vector<limit>& limits) {
+inline void print(const gpu_support::properties& gpu_properties, const std::vector<limit>& limits) {
   std::printf("%s, %u processors, wave of %u, %.1f GiB, %.0f MiB of cache; driver %s; %s\n\n",
-              card.name.c_str(), card.processors, card.wave_size,
-              static_cast<double>(card.memory_bytes) / (1u << 30),
-              static_cast<double>(card.cache_bytes) / (1u << 20), card.driver.c_str(),
-              card.date.c_str());
+              gpu_properties.name.c_str(), gpu_properties.processors, gpu_properties.wave_size,
+              static_cast<double>(gpu_properties.memory_bytes) / (1u << 30),
+              static_cast<double>(gpu_properties.cache_bytes) / (1u << 20),
+              gpu_properties.driver.c_str(), gpu_properties.date.c_str());
   std::printf("%-52s %10s %10s %10s  %-8s %s\n", "limit", "median", "p10", "p90", "unit", "how");
   for (const limit& of : limits) {
     const way& by = best(of);
@@ -76,16 +76,16 @@ inline void print(const card::properties& card, const std::vector<limit>& limits
   }
 }
 
-/// A line for the card, then one a way; names here need no escapes.
-inline void print_json(std::FILE* to, const card::properties& card,
+/// A line for the device, then one a way; names here need no escapes.
+inline void print_json(std::FILE* to, const gpu_support::properties& gpu_properties,
                        const std::vector<limit>& limits) {
   std::fprintf(to,
                "{\"card\":\"%s\",\"processors\":%u,\"wave_size\":%u,\"memory_bytes\":%llu,"
                "\"cache_bytes\":%llu,\"driver\":\"%s\",\"date\":\"%s\"}\n",
-               card.name.c_str(), card.processors, card.wave_size,
-               static_cast<unsigned long long>(card.memory_bytes),
-               static_cast<unsigned long long>(card.cache_bytes), card.driver.c_str(),
-               card.date.c_str());
+               gpu_properties.name.c_str(), gpu_properties.processors, gpu_properties.wave_size,
+               static_cast<unsigned long long>(gpu_properties.memory_bytes),
+               static_cast<unsigned long long>(gpu_properties.cache_bytes),
+               gpu_properties.driver.c_str(), gpu_properties.date.c_str());
   for (const limit& of : limits) {
     for (const way& by : of.ways) {
       std::fprintf(to,

@@ -1,6 +1,6 @@
-// Telemetry of a ring on the card, against a plain count on this processor, to the last counter of
-// every sketch and the last slot of every window; and how fast, as a share of what the card reads
-// at best in the same run.
+// Telemetry of a ring on the device, against a plain count on this processor, to the last counter
+// of every sketch and the last slot of every window; and how fast, as a share of what the device
+// reads at best in the same run.
 //
 // Exit status: 0 all equal, 1 something differs, 77 no GPU.
 #include <megakernel/device/scan.h>
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../../props/plain/plain_digest.h"
+#include "../../props/oracle/oracle_digest.h"
 #include "limits.h"
 
 namespace {
@@ -55,7 +55,7 @@ static __global__ void fill_ring(abi::slot* ring, word slots, word odd, word tic
 }
 
 /// The digest as the plain implementation makes it of the same slots.
-std::vector<word> plain_digest(word slots, word odd, word tickets, const digest_request& what) {
+std::vector<word> oracle_digest(word slots, word odd, word tickets, const digest_request& what) {
   std::vector<word> ring(std::size_t{slots} * abi::slot_words);
   for (word i = 0; i < slots; ++i) {
     word* const slot = ring.data() + std::size_t{i} * abi::slot_words;
@@ -66,7 +66,7 @@ std::vector<word> plain_digest(word slots, word odd, word tickets, const digest_
     slot[4] = ticket_of(i, tickets);
     slot[5] = class_of(i);
   }
-  return plain::make_digest(
+  return oracle::make_digest(
       ring.data(), slots,
       {what.depth, what.width,
        std::vector<word>(what.window_opcode, what.window_opcode + what.window_opcodes)});
@@ -76,51 +76,51 @@ using scan_kernel = void (*)(const abi::slot*, word, scan_memory, digest_request
 
 struct scanner {
   static constexpr word places = abi::digest::most_windows;
-  const card::properties& gpu;
-  const card::stream& stream;
-  card::device_memory<abi::slot> ring;
-  card::device_memory<ring_counts> counts{1};
-  card::device_memory<uint64_t> sketches{std::size_t{4} * abi::digest::most_counters};
-  card::device_memory<device::window_place> windows{places};
-  card::device_memory<word> taken{places};
-  card::device_memory<word> ordered{places};
-  card::pinned_memory<word> digest{abi::digest::most_words};
-  card::stopwatch watch;
+  const gpu_support::properties& gpu;
+  const gpu_support::stream& stream;
+  gpu_support::device_memory<abi::slot> ring;
+  gpu_support::device_memory<ring_counts> counts{1};
+  gpu_support::device_memory<uint64_t> sketches{std::size_t{4} * abi::digest::most_counters};
+  gpu_support::device_memory<device::window_place> windows{places};
+  gpu_support::device_memory<word> taken{places};
+  gpu_support::device_memory<word> ordered{places};
+  gpu_support::pinned_memory<word> digest{abi::digest::most_words};
+  gpu_support::stopwatch watch;
 
-  scanner(const card::properties& card, const card::stream& on, word slots)
-      : gpu(card), stream(on), ring(slots) {}
+  scanner(const gpu_support::properties& gpu_properties, const gpu_support::stream& on, word slots)
+      : gpu(gpu_properties), stream(on), ring(slots) {}
 
   [[nodiscard]] scan_memory memory() const {
     return {counts.data(), sketches.data(), windows.data(), taken.data(), ordered.data(), places};
   }
   void fill(word slots, word odd, word tickets) {
-    card::launch(fill_ring, card::resident(fill_ring, 256, gpu), stream, ring.data(), slots, odd,
-                 tickets);
+    gpu_support::launch(fill_ring, gpu_support::resident(fill_ring, 256, gpu), stream, ring.data(),
+                        slots, odd, tickets);
     stream.wait();
   }
   /// Seconds of the scan itself; clearing before and writing the digest after it are not of it.
   double scan(scan_kernel code, std::uint32_t lanes, word slots, const digest_request& what) {
     const scan_memory to = memory();
     const abi::slot* const from = ring.data();
-    const card::shape grid = card::resident(code, lanes, gpu);
-    card::launch(device::clear_scan, {gpu.processors, 256}, stream, to, what);
+    const gpu_support::shape grid = gpu_support::resident(code, lanes, gpu);
+    gpu_support::launch(device::clear_scan, {gpu.processors, 256}, stream, to, what);
     const double seconds = watch.time(stream, [&] {
-      card::launch(code, grid, stream, from, slots, to, what);
-      card::launch(device::finish_scan, {1, 1024}, stream, to, what);
+      gpu_support::launch(code, grid, stream, from, slots, to, what);
+      gpu_support::launch(device::finish_scan, {1, 1024}, stream, to, what);
     });
     if (what.window_opcodes != 0)
-      card::launch(device::rank_windows, {places / device::rank_tile, device::rank_tile}, stream,
-                   to);
-    card::launch(device::write_digest, {gpu.processors, 256}, stream, to, slots, what,
-                 digest.device());
+      gpu_support::launch(device::rank_windows, {places / device::rank_tile, device::rank_tile},
+                          stream, to);
+    gpu_support::launch(device::write_digest, {gpu.processors, 256}, stream, to, slots, what,
+                        digest.device());
     return seconds;
   }
   void verify(const std::vector<word>& wanted, const char* what) {
     stream.wait();
     for (std::size_t i = 0; i < wanted.size(); ++i)
       if (digest.host()[i] != wanted[i])
-        card::fail("%s: word %zu of the digest is %u and not %u", what, i, digest.host()[i],
-                   wanted[i]);
+        gpu_support::fail("%s: word %zu of the digest is %u and not %u", what, i, digest.host()[i],
+                          wanted[i]);
   }
 };
 
@@ -133,9 +133,9 @@ constexpr digest_request with_windows(word depth, word width) {
 }  // namespace
 
 int main() {
-  card::watchdog dog(std::chrono::seconds(60));
-  const card::properties gpu = card::take("megakernel_gpu_telemetry");
-  const card::stream stream;
+  gpu_support::watchdog dog(std::chrono::seconds(60));
+  const gpu_support::properties gpu = gpu_support::take("megakernel_gpu_telemetry");
+  const gpu_support::stream stream;
   constexpr word slots = 1 << 24;
   dog.begin("checking");
   scanner large(gpu, stream, slots);
@@ -148,7 +148,7 @@ int main() {
                                      ? device::scan_ring<4, ring_is::at_rest, false>
                                      : device::scan_ring<4, ring_is::at_rest, true>;
         (void)large.scan(code, 512, count, what);
-        large.verify(plain_digest(count, odd, 1000, what), "a small ring");
+        large.verify(oracle_digest(count, odd, 1000, what), "a small ring");
       }
     }
   }
@@ -156,8 +156,8 @@ int main() {
   constexpr word tickets = 1000;
   large.fill(slots, 0, tickets);
   dog.begin("counting here");
-  const std::vector<word> counted = plain_digest(slots, 0, tickets, sketches_of(4, 1024));
-  const std::vector<word> grouped = plain_digest(slots, 0, tickets, with_windows(4, 1024));
+  const std::vector<word> counted = oracle_digest(slots, 0, tickets, sketches_of(4, 1024));
+  const std::vector<word> grouped = oracle_digest(slots, 0, tickets, with_windows(4, 1024));
   std::vector<table::limit> all;
   all.push_back(
       {"device read", "GB/s", better::higher, reads<4, 8>(on, on.from.data(), on.from.bytes())});

@@ -69,17 +69,18 @@ T need(mk::result<T> got) {
 mk::deadline soon() { return mk::deadline::in(std::chrono::seconds(60)); }
 
 /// Publishes every block whose number is `first` modulo the number of producers.
-void publish_blocks(mk::work_feed& feed, std::uint32_t first) {
+void publish_blocks(mk::submission_queue& queue, std::uint32_t first) {
   for (std::uint32_t block = first; block < blocks; block += producers) {
     const word arguments[] = {block, block};
-    need(feed.publish({.op = checksum_block::op, .tenant = first, .arguments = arguments}, soon()));
+    need(
+        queue.publish({.op = checksum_block::op, .tenant = first, .arguments = arguments}, soon()));
   }
 }
 
 }  // namespace
 
 int main() {
-  auto kernel = need(mk::runtime::make(
+  auto kernel = need(mk::kernel_session::make(
       {.layout = {.slots = 256, .observable_words = blocks, .arena_bytes = blocks * block_bytes}}));
   const std::span<std::byte> arena = kernel.buffers().arena();
   std::mt19937 noise(2026);
@@ -90,9 +91,9 @@ int main() {
   {
     std::vector<std::jthread> threads;
     for (std::uint32_t i = 0; i < producers; ++i)
-      threads.emplace_back([&kernel, i] { publish_blocks(kernel.feed(), i); });
+      threads.emplace_back([&kernel, i] { publish_blocks(kernel.queue(), i); });
   }
-  const mk::account end = need(kernel.drain(soon()));
+  const mk::work_totals end = need(kernel.drain(soon()));
   need(kernel.stop(soon()));
 
   std::uint32_t wrong = 0;

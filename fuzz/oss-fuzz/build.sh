@@ -31,16 +31,16 @@ else
 fi
 [[ ! -d $SRC/fmt ]] || libraries+=(-DMEGAKERNEL_FMT_INCLUDE="$SRC/fmt/include")
 
-# The images have neither a module scanner nor a generator that could use one: the textual twin.
+# The images have neither a module scanner nor a generator that could use one: the header build.
 # Without a build type the flags are those of the environment and no more.
 cmake -S "$megakernel" -B "$build" -G "Unix Makefiles" -DCMAKE_BUILD_TYPE= \
-  -DMEGAKERNEL_TEXTUAL=ON -DMEGAKERNEL_FUZZ=ON \
+  -DMEGAKERNEL_HEADER_BUILD=ON -DMEGAKERNEL_FUZZ=ON \
   -DMEGAKERNEL_FUZZING_ENGINE="$LIB_FUZZING_ENGINE" "${libraries[@]}"
 cmake --build "$build" --target fuzzers -j "$jobs"
 
 while read -r name _; do
   target=${name}_fuzz
-  cp "$build/textual/fuzz/$target" "$OUT/"
+  cp "$build/header_build/fuzz/$target" "$OUT/"
   (
     cd "$megakernel/fuzz"
     inputs=("corpus/$name")

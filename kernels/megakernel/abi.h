@@ -62,7 +62,7 @@ MEGAKERNEL_HOST_DEVICE constexpr bool is_publishable(slot_status status) {
 /// Scheduling class of a slot, most urgent first. docs/protocol.md#priority-levels
 enum class priority : word { critical = 0, high = 1, normal = 2, low = 3, idle = 4 };
 
-/// What a slot asks for. Open: a user registers opcodes of its own. docs/protocol.md#opcodes
+/// The operation of a slot. Open: a user registers opcodes of its own. docs/protocol.md#opcodes
 enum class opcode : word {
   nop = 0,
   store_u32 = 1,     ///< control[a1] = a0
@@ -92,7 +92,8 @@ MEGAKERNEL_HOST_DEVICE constexpr bool is_builtin(opcode op) {
          op == opcode::shutdown;
 }
 
-/// What the ordinary publisher accepts: built-in opcodes and the user's own. LOAD_MISS is neither.
+/// Opcodes that the ordinary publisher accepts: built-in opcodes and the user's own. LOAD_MISS is
+/// neither.
 MEGAKERNEL_HOST_DEVICE constexpr bool is_publishable(opcode op) {
   return !is_system(op) || is_builtin(op);
 }
@@ -109,7 +110,7 @@ enum class fault_code : word {
   io_queue_refused = 6,
 };
 
-/// What an IO request asks for. docs/protocol.md#io-slot-layout
+/// The operation of an IO request. docs/protocol.md#io-slot-layout
 enum class io_operation : word { read = 1, write = 2, fence = 3 };
 
 MEGAKERNEL_HOST_DEVICE constexpr bool is_known(io_operation operation) {
@@ -219,7 +220,7 @@ inline constexpr word default_quota = 1'000'000;
 /// docs/protocol.md#starvation
 inline constexpr word starvation_limit = 16;
 
-/// What a 32-bit word index can describe, and what an allocating encoder accepts.
+/// The limit of a 32-bit word index, and of an allocating encoder.
 /// docs/protocol.md#buffer-sizes
 inline constexpr word max_observable_words = 0xFFFF'FFFFu - control_words;
 inline constexpr word max_ring_slots = 0xFFFF'FFFFu / slot_words;

@@ -42,8 +42,8 @@ struct launch {
   bool quotas = false;     ///< a claim takes a token of its tenant's quota word
 
   // A ring in a device's memory, of which the host has a copy.
-  word* host_ring = nullptr;  ///< is told the statuses; null: there is one ring, `ring`
-  word* arrived = nullptr;    ///< a bit a slot: it has come whole and is not finished
+  word* host_ring = nullptr;   ///< is told the statuses; null: there is one ring, `ring`
+  word* ready_bits = nullptr;  ///< a bit a slot: it has come whole and is not finished
 };
 
 /// How a handler leaves its slot.
@@ -86,7 +86,7 @@ struct arena_block {
   MEGAKERNEL_HOST_DEVICE constexpr T* end() const { return data + size; }
 };
 
-/// What a handler may touch: the arena and the observable words, both bounded.
+/// The memory of a handler: the arena and the observable words, both bounded.
 template <class Memory>
 class handler_context {
  public:

@@ -1,4 +1,4 @@
-// What a lane does with a slot: claim, authorise, execute, complete. The one copy of these
+// The life of a slot in a lane: claim, authorise, execute, complete. The one copy of these
 // semantics: CPU workers, the stepper and the GPU kernels compile it over their own memory.
 // docs/protocol.md#one-interpreter
 //
@@ -26,8 +26,8 @@
 
 namespace megakernel::device {
 
-/// What came of looking at a slot.
-enum class look : word {
+/// The result of a visit to a slot.
+enum class visit_result : word {
   nothing,       ///< not schedulable: free, finished, faulted or with another lane
   ran,           ///< claimed, executed, and left as its outcome says
   lost,          ///< another lane claimed it first
@@ -95,12 +95,12 @@ class interpreter {
       : where_(where), memory_(memory), counters_(counters) {}
 
   /// One pass over one slot that no other lane ever claims. docs/protocol.md#lane-pass
-  MEGAKERNEL_HOST_DEVICE look visit_owned(word index) {
+  MEGAKERNEL_HOST_DEVICE visit_result visit_owned(word index) {
     return visit(index, own_priority, claimers::one);
   }
 
   /// The same over a slot of partition `level` that any lane may claim, in the priority form.
-  MEGAKERNEL_HOST_DEVICE look visit_shared(word index, word level) {
+  MEGAKERNEL_HOST_DEVICE visit_result visit_shared(word index, word level) {
     return visit(index, level, claimers::any);
   }
 
@@ -110,16 +110,16 @@ class interpreter {
   }
 
   /// Whether the tenant may run now: `ran` when it may, and then a token of its quota is taken.
-  MEGAKERNEL_HOST_DEVICE look admit(word tenant) {
+  MEGAKERNEL_HOST_DEVICE visit_result admit(word tenant) {
     if (!authorised(tenant)) {
       counters_.count(abi::unauthorised_word);
-      return look::unauthorised;
+      return visit_result::unauthorised;
     }
     if (where_.quotas && !take_token(tenant)) {
       counters_.count(abi::throttled_word);
-      return look::throttled;
+      return visit_result::throttled;
     }
-    return look::ran;
+    return visit_result::ran;
   }
 
   /// Gives back what `admit` took.
@@ -184,29 +184,29 @@ class interpreter {
     return where_.ring + uint64_t{index} * abi::slot_words;
   }
 
-  MEGAKERNEL_HOST_DEVICE look visit(word index, word level, claimers who) {
+  MEGAKERNEL_HOST_DEVICE visit_result visit(word index, word level, claimers who) {
     // 1. Look at the slot.
     const slot_status seen{memory_.load(slot(index) + abi::status_word, relaxed, in_system)};
     if (seen == slot_status::wait_io) return resume(index, who);
-    if (!is_schedulable(seen)) return look::nothing;
+    if (!is_schedulable(seen)) return visit_result::nothing;
     memory_.fence(acquire, in_system);
 
     // 2. Check the tenant. An unauthorised or throttled slot stays as it is and is counted.
     const word tenant = memory_.load(slot(index) + abi::tenant_word, relaxed, in_system);
-    if (const look refused = admit(tenant); refused != look::ran) return refused;
+    if (const visit_result refused = admit(tenant); refused != visit_result::ran) return refused;
 
     // 3. Claim it.
     if (!claim(index, seen, who)) {
       refund(tenant);
       counters_.count(abi::claim_lost_word);
-      return look::lost;
+      return visit_result::lost;
     }
     const work w = take(index);
     if (w.tenant != tenant) {
-      // Drained and published again between the look and the claim: what is executed must be
+      // Drained and published again between the sample and the claim: what is executed must be
       // what was authorised. docs/protocol.md#claim-recheck
       refund(tenant);
-      if (const look refused = admit(w.tenant); refused != look::ran) {
+      if (const visit_result refused = admit(w.tenant); refused != visit_result::ran) {
         memory_.store(slot(index) + abi::status_word, static_cast<word>(seen), release, in_system);
         return refused;
       }
@@ -219,7 +219,7 @@ class interpreter {
 
     // 5. Execute. 6. Results, then DONE; then the done count.
     complete(index, execute(w, index));
-    return look::ran;
+    return visit_result::ran;
   }
 
   // Tenants. docs/protocol.md#authorisation
@@ -514,36 +514,37 @@ class interpreter {
     return memory_.load(io_slot(link) + abi::io_tag_word, relaxed, in_system) == index;
   }
 
-  /// What a lane may do with a parked slot that is linked so.
+  /// The step a lane may take with a parked slot that is linked so.
   MEGAKERNEL_HOST_DEVICE bool can_resume(word link, word index) {
     if (where_.io_slots == 0) return true;
     if (link == abi::no_io_slot) return has_free_io_slot();
     return link >= where_.io_slots || answered(link, index);
   }
 
-  MEGAKERNEL_HOST_DEVICE look resume(word index, claimers who) {
+  MEGAKERNEL_HOST_DEVICE visit_result resume(word index, claimers who) {
     memory_.fence(acquire, in_system);
     word* const link_word = slot(index) + abi::io_link_word;
-    if (!can_resume(memory_.load(link_word, relaxed, in_system), index)) return look::waiting;
+    if (!can_resume(memory_.load(link_word, relaxed, in_system), index))
+      return visit_result::waiting;
     if (!claim(index, slot_status::wait_io, who)) {
       counters_.count(abi::claim_lost_word);
-      return look::lost;
+      return visit_result::lost;
     }
-    // Between the look and the claim the slot may have been resumed, published and parked again.
+    // Between the sample and the claim the slot may have been resumed, published and parked again.
     const word link = memory_.load(link_word, relaxed, in_system);
     if (!can_resume(link, index)) {
       complete(index, outcome::wait_io());
-      return look::waiting;
+      return visit_result::waiting;
     }
     complete(index, end_of_wait(link, index));
-    return look::ran;
+    return visit_result::ran;
   }
 
   MEGAKERNEL_HOST_DEVICE outcome end_of_wait(word link, word index) {
     const outcome refused = outcome::fault(fault_code::io_queue_refused);
     if (where_.io_slots == 0) return refused;
     if (link == abi::no_io_slot) {
-      // The queue was full. Whoever parked the slot without the kernel gains nothing by it.
+      // The queue was full. Parking the slot without the kernel gains nothing.
       const work w = take(index);
       if (w.op != opcode::load_miss || !authorised(w.tenant)) return refused;
       request_io(w, index);

@@ -10,11 +10,11 @@
 
 namespace megakernel::device {
 
-/// What came of a pass of a lane.
+/// The result of one pass of a lane.
 enum class pass : word {
-  left,   ///< SHUTDOWN is set: the lane must not pass again
-  ran,    ///< a slot was run
-  quiet,  ///< nothing was found to run
+  left,  ///< SHUTDOWN is set: the lane must not pass again
+  ran,   ///< a slot was run
+  idle,  ///< nothing was found to run
 };
 
 /// A lane among lanes.
@@ -27,7 +27,7 @@ struct lane_number {
 struct search {
   /// Passes that look at the next slot alone: work comes in ring order, and the line a producer is
   /// about to write should not be taken from it.
-  word patience = 64;
+  word spin_limit = 64;
   /// Slots the first pass after that looks at. Each later one looks at a sixteenth more, up to
   /// `widest` and to a 64th of the lane's slots: a large ring is searched in few passes, and a
   /// small one leaves the host its lines.
@@ -35,7 +35,7 @@ struct search {
   word widest = 1024;
 };
 
-/// What a lane does when it comes and when it goes: the kernel reports of revision 1, and how many
+/// A lane enters and leaves with these: the kernel reports of revision 1, and how many
 /// of its lanes are there. docs/protocol.md#kernel-report
 template <class Memory>
 MEGAKERNEL_HOST_DEVICE void enter(Memory& memory, const launch& where) {
@@ -52,14 +52,14 @@ MEGAKERNEL_HOST_DEVICE void leave(Memory& memory, const launch& where) {
 template <class Interpreter, class Counters>
 class ring_lane {
  public:
-  /// What a pass leaves for the next one.
+  /// The state that a pass leaves for the next one.
   struct position {
     word next = 0;     ///< of the owned slots: where the next work is expected
     word behind = 0;   ///< slots from here to there may have been published since they were passed
     word passed = 0;   ///< where the last pass of the search began
     word further = 0;  ///< where it ended
-    word quiet = 0;    ///< passes in a row that ran nothing, up to the patience
-    word window = 0;   ///< slots the next pass of the search looks at
+    word idle_passes = 0;  ///< passes in a row that ran nothing, up to the spin limit
+    word window = 0;       ///< slots the next pass of the search looks at
   };
 
   MEGAKERNEL_HOST_DEVICE ring_lane(const launch& where, Interpreter& slots, Counters& counters,
@@ -76,16 +76,16 @@ class ring_lane {
   MEGAKERNEL_HOST_DEVICE pass step() {
     counters_.count(abi::heartbeat_word);
     if (slots_.shutdown_requested()) return pass::left;
-    if (owned_ == 0) return pass::quiet;
+    if (owned_ == 0) return pass::idle;
     while (at_.behind != at_.next) {
       const word passed_over = at_.behind;
       at_.behind = after(at_.behind);
       if (ran(passed_over)) return pass::ran;
     }
     if (ran(at_.next)) return ran_and_expects(after(at_.next), after(at_.next));
-    if (at_.quiet < how_.patience) {
-      ++at_.quiet;
-      return pass::quiet;
+    if (at_.idle_passes < how_.spin_limit) {
+      ++at_.idle_passes;
+      return pass::idle;
     }
     const word window = larger(at_.window, how_.stride);
     const word began = at_.further;
@@ -95,13 +95,13 @@ class ring_lane {
     }
     at_.passed = began;
     if (window < widest_) at_.window = smaller(window + window / 16 + 1, widest_);
-    return pass::quiet;
+    return pass::idle;
   }
 
   /// Quiet passes after which every owned slot has been looked at.
   [[nodiscard]] MEGAKERNEL_HOST_DEVICE word passes_of_search() const {
     const word widening = widest_ > how_.stride ? 128 : 0;
-    return how_.patience + widening + owned_ / larger(widest_, 1) + 1;
+    return how_.spin_limit + widening + owned_ / larger(widest_, 1) + 1;
   }
 
   /// The one-shot form: looks at each owned slot once. docs/protocol.md#one-shot
@@ -124,7 +124,7 @@ class ring_lane {
   MEGAKERNEL_HOST_DEVICE static word larger(word a, word b) { return a < b ? b : a; }
 
   MEGAKERNEL_HOST_DEVICE bool ran(word owned) {
-    return slots_.visit_owned(slot(owned)) == look::ran;
+    return slots_.visit_owned(slot(owned)) == visit_result::ran;
   }
   MEGAKERNEL_HOST_DEVICE pass ran_and_expects(word next, word behind) {
     at_ = {next, behind, next, next, 0, 0};
@@ -146,7 +146,7 @@ class ring_lane {
 template <class Memory, class Interpreter, class Counters>
 class priority_lane {
  public:
-  /// What a pass leaves for the next one.
+  /// The state that a pass leaves for the next one.
   struct position {
     word next[abi::priorities] = {};  ///< where the next pass goes on in each partition
   };
@@ -168,7 +168,7 @@ class priority_lane {
       const word level = bypass ? (i + urgent) % abi::priorities : i;
       if (ran_one_of(level)) return pass::ran;
     }
-    return pass::quiet;
+    return pass::idle;
   }
 
   /// Quiet passes after which every slot has been looked at.
@@ -210,10 +210,10 @@ class priority_lane {
     const partition p = bounds(level);
     const word size = p.end - p.first;
     if (size == 0) return false;
-    const word looks = size < window ? size : window;
+    const word samples = size < window ? size : window;
     word at = at_.next[level] % size;
-    for (word i = 0; i < looks; ++i) {
-      const bool ran = slots_.visit_shared(p.first + at, level) == look::ran;
+    for (word i = 0; i < samples; ++i) {
+      const bool ran = slots_.visit_shared(p.first + at, level) == visit_result::ran;
       at = at + 1 < size ? at + 1 : 0;
       if (ran) {
         at_.next[level] = at;

@@ -1,4 +1,4 @@
-// What a device makes of a ring, as it travels to the host: a *digest*, a few kilobytes instead of
+// The summary of a ring that a device sends to the host: a *digest*, a few kilobytes instead of
 // the ring. Occupancy, counts by opcode and by tenant, windows of a few opcodes, and the Count-Min
 // sketches of a ring. docs/protocol.md#ring-digest
 //
@@ -28,7 +28,7 @@
 
 namespace megakernel {
 
-/// What is to be in a digest.
+/// The contents of a digest.
 struct digest_request {
   static constexpr word most_window_opcodes = 16;
   word depth;  ///< rows of a sketch; both zero: no sketches
@@ -88,7 +88,7 @@ inline constexpr word fault_word = 11;
 inline constexpr word window_slots_word = 12;
 inline constexpr word tenants_disagree_word = 13;
 
-/// What a digest has room for: counters of one sketch, and windows.
+/// The capacity of a digest: counters of one sketch, and windows.
 inline constexpr word most_counters = 16'384;
 inline constexpr word most_windows = 8'192;
 

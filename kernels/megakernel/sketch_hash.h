@@ -19,7 +19,7 @@ inline constexpr uint64_t sketch_seed = 0x9E37'79B9'7F4A'7C15;
   return x ^ x >> 31;
 }
 
-/// What `key` becomes in row `row`, before it is reduced to a column.
+/// The hash of `key` in row `row`, before it is reduced to a column.
 [[nodiscard]] MEGAKERNEL_HOST_DEVICE constexpr uint64_t sketch_hash(uint64_t key,
                                                                     uint64_t row) noexcept {
   return splitmix64(key ^ row * sketch_seed);

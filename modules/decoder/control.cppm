@@ -10,7 +10,7 @@ import megakernel.protocol;
 
 export namespace megakernel {
 
-/// What a kernel of ABI revision 1 says of itself. docs/protocol.md#extension-words
+/// The self-report of a kernel of ABI revision 1. docs/protocol.md#extension-words
 struct kernel_report {
   word heartbeat = 0;          ///< passes, wrapping: a dead kernel's stands still
   word faults = 0;             ///< slots turned to FAULT

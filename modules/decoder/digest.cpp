@@ -35,16 +35,16 @@ result<void> expect_at_most(std::uint64_t index, std::uint64_t found,
 
 }  // namespace
 
-slot_census census_of(const ring_view& ring) noexcept {
-  slot_census census;
+slot_counts counts_of(const ring_view& ring) noexcept {
+  slot_counts counts;
   const auto count = [](key_counts& counts, std::uint32_t key) {
     ++(key < counts.of.size() ? counts.of[key] : counts.others);
   };
   for (const slot_snapshot slot : ring) {
-    count(census.opcodes, word(slot.op));
-    count(census.tenants, slot.tenant);
+    count(counts.opcodes, word(slot.op));
+    count(counts.tenants, slot.tenant);
   }
-  return census;
+  return counts;
 }
 
 /// Goes through the bytes once, front to back.
@@ -139,9 +139,9 @@ class ring_digest::reader {
                                 into_.summary_.occupancy_.active());
         !all)
       return all;
-    if (auto all = count(into_.census_.opcodes, wire::opcodes_word, wire::other_opcodes_word); !all)
+    if (auto all = count(into_.counts_.opcodes, wire::opcodes_word, wire::other_opcodes_word); !all)
       return all;
-    return count(into_.census_.tenants, wire::tenants_word, wire::other_tenants_word);
+    return count(into_.counts_.tenants, wire::tenants_word, wire::other_tenants_word);
   }
   result<void> count(key_counts& counts, word first, word others) noexcept {
     for (word key = 0; key < wire::keys; ++key) counts.of[key] = at(first + key);
@@ -232,7 +232,7 @@ class ring_digest::reader {
     return {};
   }
 
-  /// What the windows lack of the slots of their opcodes must be in no listed window.
+  /// Slots of these opcodes that the windows lack must be in no listed window.
   result<void> unlisted() noexcept {
     const std::span list(into_.request_.window_opcode, into_.request_.window_opcodes);
     std::uint64_t least = 0;
@@ -271,7 +271,7 @@ class ring_digest::reader {
 
 void ring_digest::clear() noexcept {
   summary_.clear();
-  census_ = {};
+  counts_ = {};
   request_ = {};
   unlisted_ = 0;
   counters_.clear();

@@ -25,16 +25,16 @@ struct key_counts {
 
 /// How many slots have each opcode and each tenant, whatever their status.
 /// docs/protocol.md#ring-digest
-struct slot_census {
+struct slot_counts {
   key_counts opcodes{};
   key_counts tenants{};
-  friend constexpr bool operator==(const slot_census&, const slot_census&) = default;
+  friend constexpr bool operator==(const slot_counts&, const slot_counts&) = default;
 };
 
 /// Counts the slots of a ring. O(slots).
-[[nodiscard]] slot_census census_of(const ring_view& ring) noexcept;
+[[nodiscard]] slot_counts counts_of(const ring_view& ring) noexcept;
 
-/// What a device made of a ring, so that a poll moves kilobytes and not the ring: occupancy,
+/// A device's summary of a ring, so that a poll moves kilobytes and not the ring: occupancy,
 /// windows, counts by opcode and tenant, and sketches, in the form that
 /// kernels/megakernel/ring_digest.h describes. docs/protocol.md#ring-digest
 ///
@@ -55,8 +55,8 @@ class ring_digest {
                                     std::span<const std::byte> digest) noexcept;
 
   [[nodiscard]] inline const ring_summary& summary() const noexcept { return summary_; }
-  [[nodiscard]] inline const slot_census& census() const noexcept { return census_; }
-  /// What it was made for.
+  [[nodiscard]] inline const slot_counts& counts() const noexcept { return counts_; }
+  /// The request behind it.
   [[nodiscard]] inline const digest_request& request() const noexcept { return request_; }
   /// Window slots whose windows are not in the summary, for lack of room. Windows that are there
   /// have all their slots.
@@ -73,7 +73,7 @@ class ring_digest {
  private:
   class reader;
   ring_summary summary_;
-  slot_census census_;
+  slot_counts counts_;
   digest_request request_{};
   std::uint32_t unlisted_ = 0;
   aligned_array<std::uint64_t> counters_;

@@ -54,7 +54,7 @@ result<void> scan(const ring_view& view, const window_opcodes& opcodes,
   constexpr std::uint32_t block = block_of<Windows>;
   static_assert(block <= status_tally::capacity);
   const std::byte* ring = view.bytes().data();
-  const detail::window_sieve sieve(opcodes);
+  const detail::window_prefilter prefilter(opcodes);
   for (std::uint32_t first = 0; first < view.size();) {
     const std::uint32_t count = std::min(block, view.size() - first);
     const std::size_t ahead =
@@ -78,7 +78,7 @@ result<void> scan(const ring_view& view, const window_opcodes& opcodes,
       }
       if constexpr (Windows) {
         candidates[found] = static_cast<std::uint8_t>(i);
-        found += sieve.maybe(opcode{load_word(slot, abi::opcode_word)});
+        found += prefilter.maybe(opcode{load_word(slot, abi::opcode_word)});
       }
     }
     tally.add_to(by_status);

@@ -55,7 +55,7 @@ struct runtime_counters {
   friend constexpr bool operator==(const runtime_counters&, const runtime_counters&) = default;
 };
 
-/// What the launch policy is told of priorities. docs/protocol.md#priority-accounting
+/// The priority inputs of the launch policy. docs/protocol.md#priority-accounting
 struct priority_accounting {
   std::uint64_t requeue_count = 0;
   std::uint64_t aged_promotions = 0;

@@ -15,7 +15,7 @@ import :control;
 
 export namespace megakernel {
 
-/// What telemetry keeps of a slot: its first seven words, and where it is.
+/// The telemetry of a slot: its first seven words, and its index.
 ///
 /// The layout is the first half of the wire slot with the index in place of argument 3, so that
 /// decoding a slot is a 32-byte copy. docs/protocol.md#slot-snapshot

@@ -60,7 +60,7 @@ namespace {
 constexpr word unknown_status = 8;
 constexpr word neither_class = 2;
 
-/// What one slot adds to a window's nine counts, `required_slots` to `fault`.
+/// One slot's share of a window's nine counts, `required_slots` to `fault`.
 using increment = std::array<std::uint32_t, 9>;
 static_assert(offsetof(window_telemetry, fault) - offsetof(window_telemetry, required_slots) ==
               sizeof(increment) - sizeof(std::uint32_t));

@@ -25,7 +25,7 @@ struct window_telemetry {
   std::uint32_t fault = 0;
   bool tenants_disagree = false;  ///< some slot's tenant is not `tenant`
 
-  /// Some of it is still owed. docs/protocol.md#window-counts
+  /// Some of it is still outstanding. docs/protocol.md#window-counts
   [[nodiscard]] constexpr bool active() const noexcept {
     return (published | claimed | wait_io | yield | requeue) != 0;
   }
@@ -34,7 +34,7 @@ struct window_telemetry {
 
 namespace detail {
 class window_collector;
-class window_sieve;
+class window_prefilter;
 }  // namespace detail
 
 /// The opcodes whose slots form windows, prepared for looking them up in every slot of a ring.
@@ -55,7 +55,7 @@ class window_opcodes {
 
  private:
   friend class detail::window_collector;
-  friend class detail::window_sieve;
+  friend class detail::window_prefilter;
   // A slot's opcode is looked up in two steps: `home_`, a byte a hash bucket, says "surely not" to
   // nearly all others without a branch; `ranks_` is exact.
   static constexpr word spread(opcode op) noexcept { return word(op) * 0x9E37'79B1u; }
@@ -115,9 +115,9 @@ struct packed_row {
 };
 
 /// The first step of the look-up, small enough to live in registers during a scan.
-class window_sieve {
+class window_prefilter {
  public:
-  explicit window_sieve(const window_opcodes& opcodes) noexcept
+  explicit window_prefilter(const window_opcodes& opcodes) noexcept
       : home_(opcodes.home_.data()), shift_(opcodes.home_shift_) {}
   /// 0: surely not in the list. 1: probably. Not for an empty list.
   [[nodiscard]] inline std::uint32_t maybe(opcode op) const noexcept {

@@ -19,8 +19,8 @@ using std::chrono::nanoseconds;
 using namespace std::chrono_literals;
 
 constexpr std::uint32_t page_slots = 32;
-constexpr std::uint32_t looks_of_torn = 8;      // a slot that is busy is torn now and then
-constexpr std::uint32_t looks_to_believe = 16;  // in a slot that may have turned over
+constexpr std::uint32_t samples_of_torn = 8;      // a slot that is busy is torn now and then
+constexpr std::uint32_t samples_to_believe = 16;  // in a slot that may have turned over
 constexpr double slow_share = 8;
 constexpr std::uint32_t slow_windows = 3;
 constexpr std::uint32_t backlog = 2;
@@ -50,26 +50,27 @@ fault_code fault_code_of(std::span<const std::byte> ring, std::uint32_t slot) no
   return fault_code{load_word(words, abi::fault_code_word)};
 }
 
-/// Since the look before; a count that went back says nothing.
+/// Since the sample before; a count that went back says nothing.
 word step(word before, word now) noexcept {
   return now - before < detail::longest_step ? now - before : 0;
 }
 
 }  // namespace
 
-void diagnostician::crowd::clear() noexcept {
+void diagnostician::slot_group::clear() noexcept {
   oldest.clear();
   slots = 0;
   tenants.clear();
   opcodes.clear();
 }
 
-void diagnostician::crowd::add(const slot_snapshot& slot, slot_age age, fault_code why) noexcept {
+void diagnostician::slot_group::add(const slot_snapshot& slot, slot_age age,
+                                    fault_code why) noexcept {
   ++slots;
   tally(tenants, slot.tenant);
   tally(opcodes, word(slot.op));
   const auto rank = [](const concerned_slot& s) { return std::tuple(s.since, s.slot.index); };
-  const concerned_slot one{.slot = slot, .since = age.since, .looks = age.looks, .why = why};
+  const concerned_slot one{.slot = slot, .since = age.since, .samples = age.samples, .why = why};
   if (oldest.full()) {
     if (rank(one) >= rank(oldest[oldest.size() - 1])) return;
     oldest.pop();
@@ -79,22 +80,22 @@ void diagnostician::crowd::add(const slot_snapshot& slot, slot_age age, fault_co
     std::swap(oldest[to], oldest[to - 1]);
 }
 
-void diagnostician::crowd::fill(finding& to) const noexcept {
+void diagnostician::slot_group::fill(finding& to) const noexcept {
   to.slots = oldest;
   to.slots_in_all = slots;
   take_top(tenants, to.tenants);
   take_top(opcodes, to.opcodes);
 }
 
-/// Whether a slot really is what it was, for the patience: where it may have turned over, its words
-/// may be those of other work.
+/// Whether a slot really is what it was, for the hold time: where it may have turned over, its
+/// words may be those of other work.
 bool diagnostician::unchanged(slot_age age, std::uint32_t alike, std::uint32_t slots,
                               nanoseconds at) noexcept {
-  if (age.looks < std::max(options_.looks, 2u)) return false;
-  if (detail::elapsed(age.since, at) < options_.patience) return false;
+  if (age.samples < std::max(options_.samples, 2u)) return false;
+  if (detail::elapsed(age.since, at) < options_.hold_time) return false;
   const nanoseconds from = std::max(age.since, told_apart_since_);
-  if (from < at && detail::elapsed(from, at) >= options_.patience) return true;
-  if (age.looks >= looks_to_believe && alike <= slots / 4) return true;
+  if (from < at && detail::elapsed(from, at) >= options_.hold_time) return true;
+  if (age.samples >= samples_to_believe && alike <= slots / 4) return true;
   doubtful_ = true;
   return false;
 }
@@ -103,13 +104,13 @@ diagnostician::facts diagnostician::establish(const ring_telemetry& telemetry,
                                               nanoseconds at) noexcept {
   const control_snapshot& control = telemetry.control();
   const ring_occupancy& o = telemetry.occupancy();
-  facts now{.first = looks_ == 0,
-            .owed = o.active(),
+  facts now{.first = samples_ == 0,
+            .outstanding = o.active(),
             .claimed = o.claimed,
             .parked = o.wait_io,
             .faults = o.fault,
             .drained = health_.done_delta};
-  if (!now.first) now.interval = detail::elapsed(last_look_, at);
+  if (!now.first) now.interval = detail::elapsed(last_sample_, at);
   const auto report = control.report();
   const auto before = before_.report();
   if (report) now.lanes = report->workers_alive;
@@ -135,22 +136,23 @@ diagnostician::facts diagnostician::establish(const ring_telemetry& telemetry,
 
 void diagnostician::sort_slots(const ring_telemetry& telemetry, nanoseconds at,
                                std::span<const std::byte> ring, facts& now) noexcept {
-  for (crowd* c : {&rest_, &held_, &hung_slots_, &unauthorised_, &throttled_, &parked_, &faults_})
+  for (slot_group* c :
+       {&rest_, &held_, &hung_slots_, &unauthorised_, &throttled_, &parked_, &faults_})
     c->clear();
   doubtful_ = false;
   const control_snapshot& control = telemetry.control();
   const std::span<const slot_snapshot> slots = telemetry.slots();
   const auto size = static_cast<std::uint32_t>(slots.size());
   const bool reasons = ring.size() == slots.size() * abi::slot_bytes;
-  // A lane that sleeps does not look at every slot in every look's time.
+  // A lane that sleeps does not look at every slot in every sample's time.
   constexpr nanoseconds recently = 2s;
   const nanoseconds since_throttled = detail::elapsed(throttled_at_, at);
   const bool throttling =
-      ever_throttled_ && (since_throttled <= recently || since_throttled / 2 <= options_.patience);
+      ever_throttled_ && (since_throttled <= recently || since_throttled / 2 <= options_.hold_time);
   for (const slot_snapshot& slot : slots) {
     if (slot.status == slot_status::fault) {
       const fault_code why = reasons ? fault_code_of(ring, slot.index) : fault_code::unreported;
-      faults_.add(slot, {.since = at, .looks = 1}, why);
+      faults_.add(slot, {.since = at, .samples = 1}, why);
       continue;
     }
     if (!is_active(slot.status)) continue;
@@ -170,7 +172,7 @@ void diagnostician::sort_slots(const ring_telemetry& telemetry, nanoseconds at,
       }
       ++now.claimable;
     } else {
-      if (age.looks >= 2) held_.add(slot, age);
+      if (age.samples >= 2) held_.add(slot, age);
       if (unchanged(age, now.claimed, size, at)) hung_slots_.add(slot, age);
     }
     ++now.rest;
@@ -190,13 +192,14 @@ void diagnostician::follow_pages(const ring_telemetry& telemetry, nanoseconds at
     while (torn != torn_pages.end() && *torn < page) ++torn;
     page_memory& known = pages_[page];
     if (torn == torn_pages.end() || *torn != page) {
-      known.looks = 0;
+      known.samples = 0;
       continue;
     }
-    if (known.looks == 0) known.since = at.count();
-    known.looks += known.looks != 0xFFFF'FFFFu;
-    const slot_age age{.since = nanoseconds(known.since), .looks = known.looks};
-    if (known.looks < looks_of_torn || detail::elapsed(age.since, at) < options_.patience) continue;
+    if (known.samples == 0) known.since = at.count();
+    known.samples += known.samples != 0xFFFF'FFFFu;
+    const slot_age age{.since = nanoseconds(known.since), .samples = known.samples};
+    if (known.samples < samples_of_torn || detail::elapsed(age.since, at) < options_.hold_time)
+      continue;
     ++torn_pages_;
     const std::size_t first = std::size_t{page} * page_slots;
     const std::span<const slot_snapshot> slots = telemetry.slots().subspan(first);
@@ -224,7 +227,7 @@ void diagnostician::follow_rate(const facts& now, nanoseconds at) noexcept {
   window_ended_ += now.drained;
   window_backlog_ &= now.claimable >= backlog;
   const nanoseconds lasted = detail::elapsed(window_began_, at);
-  if (lasted < std::max(window, options_.patience)) return;
+  if (lasted < std::max(window, options_.hold_time)) return;
   if (window_ended_ != 0) {  // or it is idle, or stalled
     pace_ = static_cast<double>(window_ended_) / seconds(lasted);
     const bool learned = windows_ >= slow_windows;
@@ -239,21 +242,21 @@ void diagnostician::follow_rate(const facts& now, nanoseconds at) noexcept {
   restart();
 }
 
-result<diagnosis> diagnostician::look(const ring_telemetry& telemetry, nanoseconds at,
-                                      std::span<const std::uint32_t> torn_pages,
-                                      std::span<const std::byte> ring) noexcept {
-  if (looks_ == 0) {
+result<diagnosis> diagnostician::observe(const ring_telemetry& telemetry, nanoseconds at,
+                                         std::span<const std::uint32_t> torn_pages,
+                                         std::span<const std::byte> ring) noexcept {
+  if (samples_ == 0) {
     const std::size_t pages = (telemetry.slots().size() + page_slots - 1) / page_slots;
     if (auto sized = pages_.resize_for_overwrite(pages); !sized)
       return std::unexpected(sized.error());
     pages_.fill_zero();
   }
-  auto seen = tracker_.look(telemetry, at);
+  auto seen = tracker_.observe(telemetry, at);
   std::uint64_t regressed_from = 0;
   if (!seen && seen.error().code == error_code::done_count_regressed) {
     regressed_from = std::max<std::uint64_t>(health_.done, 1);
     tracker_.take_up_count();
-    seen = tracker_.look(telemetry, at);
+    seen = tracker_.observe(telemetry, at);
   }
   if (!seen) return std::unexpected(seen.error());
   health_ = *seen;
@@ -267,13 +270,13 @@ result<diagnosis> diagnostician::look(const ring_telemetry& telemetry, nanosecon
   sort_slots(telemetry, at, ring, now);
   follow_pages(telemetry, at, torn_pages);
   follow_rate(now, at);
-  diagnosis made{.at = at, .look = looks_};
+  diagnosis made{.at = at, .sample = samples_};
   conclude(now, at, made);
 
   before_ = telemetry.control();
   rest_before_ = now.rest != 0;
-  last_look_ = at;
-  ++looks_;
+  last_sample_ = at;
+  ++samples_;
   return made;
 }
 

@@ -13,11 +13,11 @@ import :tracker;
 
 export namespace megakernel {
 
-/// What a ring can suffer from, or not. docs/protocol.md#diagnosis
-enum class ailment : std::uint8_t {
+/// The kinds of finding about a ring, healthy ones included. docs/protocol.md#diagnosis
+enum class finding_kind : std::uint8_t {
   too_early,          ///< nothing can be said yet
   healthy,            ///< work is drained
-  idle,               ///< nothing is owed: never a stall
+  idle,               ///< nothing is outstanding: never a stall
   stopped,            ///< the kernel left as SHUTDOWN told it
   slow,               ///< far less is drained than was usual, while work waits
   stalled,            ///< work that may run does not
@@ -30,43 +30,43 @@ enum class ailment : std::uint8_t {
   torn,               ///< a page of the ring cannot be copied whole
   observer_too_slow,  ///< looks are too far apart to tell
 };
-inline constexpr std::size_t ailments = 14;
+inline constexpr std::size_t finding_kinds = 14;
 
-/// What a person can try.
-enum class remedy : std::uint8_t {
+/// The action that a finding suggests.
+enum class suggested_action : std::uint8_t {
   nothing,
-  look_again,
-  look_more_often,
+  sample_again,
+  sample_more_often,
   find_the_handler,  ///< that does not return
   find_the_claim,    ///< that no lane makes
   relaunch,          ///< the kernel
   authorise_the_tenant,
   refill_the_quota,
-  answer_the_request,  ///< in the IO queue
-  mend_the_arguments,  ///< of what faulted, and reclaim its slots
+  complete_the_request,  ///< in the IO queue
+  mend_the_arguments,    ///< of what faulted, and reclaim its slots
   check_for_a_restart,
   find_the_producer,  ///< that stays inside a slot
   find_the_load,      ///< that takes the lanes' time
 };
 
-/// What a figure measures.
-enum class measure : std::uint8_t {
+/// The metric of an evidence item.
+enum class evidence_metric : std::uint8_t {
   nothing,
-  looks,
-  time,      ///< nanoseconds
-  patience,  ///< nanoseconds
-  interval,  ///< nanoseconds between the last two looks
+  samples,
+  time,       ///< nanoseconds
+  hold_time,  ///< nanoseconds
+  interval,   ///< nanoseconds between the last two samples
   ring_slots,
-  owed_slots,
+  outstanding_slots,
   waiting_slots,  ///< may be claimed, and are not
   held_slots,     ///< inside a handler
   blocked_slots,  ///< wait for a mask, a token or an answer
   fault_slots,
-  counted_faults,    ///< since the look before, by the kernel
-  drained_slots,     ///< since the look before
+  counted_faults,    ///< since the sample before, by the kernel
+  drained_slots,     ///< since the sample before
   drain_rate,        ///< slots a second
   usual_drain_rate,  ///< slots a second
-  heartbeats,        ///< passes since the look before
+  heartbeats,        ///< passes since the sample before
   lanes,             ///< that say they are there
   done_count,
   previous_done_count,
@@ -75,12 +75,12 @@ enum class measure : std::uint8_t {
 };
 
 /// One figure, and what it is held against where there is something.
-struct figure {
-  measure what = measure::nothing;
+struct evidence_item {
+  evidence_metric what = evidence_metric::nothing;
   std::uint64_t found = 0;
-  measure against = measure::nothing;
+  evidence_metric limit = evidence_metric::nothing;
   std::uint64_t bound = 0;
-  friend constexpr bool operator==(const figure&, const figure&) = default;
+  friend constexpr bool operator==(const evidence_item&, const evidence_item&) = default;
 };
 
 /// At most `N` values, in the object itself.
@@ -118,8 +118,8 @@ class short_list {
 
 struct concerned_slot {
   slot_snapshot slot{};
-  std::chrono::nanoseconds since{};  ///< stamp of the first look that saw it so
-  std::uint32_t looks = 0;           ///< in a row that saw it so; 1 where that is not followed
+  std::chrono::nanoseconds since{};  ///< stamp of the first sample that saw it so
+  std::uint32_t samples = 0;         ///< in a row that saw it so; 1 where that is not followed
   fault_code why = fault_code::unreported;  ///< of a slot in FAULT, where the ring was given
   friend constexpr bool operator==(const concerned_slot&, const concerned_slot&) = default;
 };
@@ -133,14 +133,14 @@ struct concerned_key {
 
 /// One thing that is so.
 struct finding {
-  ailment what = ailment::too_early;
+  finding_kind what = finding_kind::too_early;
   /// Of the ring as a whole; else of a part of it, while the rest goes on.
-  bool whole = true;
-  /// The last look no longer shows it: what follows is of the look before.
-  bool easing = false;
-  std::chrono::nanoseconds since{};  ///< stamp of the look since which it is so
-  remedy what_to_try = remedy::nothing;
-  short_list<figure, 4> evidence{};
+  bool kernel_wide = true;
+  /// The last sample no longer shows it: what follows is of the sample before.
+  bool clearing = false;
+  std::chrono::nanoseconds since{};  ///< stamp of the sample since which it is so
+  suggested_action what_to_try = suggested_action::nothing;
+  short_list<evidence_item, 4> evidence{};
   short_list<concerned_slot, 8> slots{};  ///< longest first, then by index
   std::uint32_t slots_in_all = 0;
   /// Most slots first, then by number: the top of the first 16 kinds in ring order.
@@ -148,10 +148,10 @@ struct finding {
   short_list<concerned_key, 8> opcodes{};
 
   /// The figure of `what`, or zero where there is none.
-  [[nodiscard]] constexpr std::uint64_t operator[](measure of) const noexcept {
-    for (const figure& f : evidence) {
+  [[nodiscard]] constexpr std::uint64_t operator[](evidence_metric of) const noexcept {
+    for (const evidence_item& f : evidence) {
       if (f.what == of) return f.found;
-      if (f.against == of) return f.bound;
+      if (f.limit == of) return f.bound;
     }
     return 0;
   }
@@ -164,17 +164,17 @@ inline constexpr std::uint64_t longest_step = std::uint64_t{1} << 31;
 }  // namespace detail
 
 /// Whether somebody should do something about it.
-[[nodiscard]] constexpr bool is_alarm(ailment what) noexcept {
-  using enum ailment;
+[[nodiscard]] constexpr bool is_alarm(finding_kind what) noexcept {
+  using enum finding_kind;
   return what != too_early && what != healthy && what != idle && what != stopped &&
          what != observer_too_slow;
 }
 
-/// What one look found: first what the ring as a whole suffers from, or that it does not, then
+/// The findings of one sample: first the finding about the ring as a whole, then
 /// everything else, gravest first.
 struct diagnosis {
-  std::chrono::nanoseconds at{};  ///< stamp of the look
-  std::uint64_t look = 0;         ///< its number, from 0
+  std::chrono::nanoseconds at{};  ///< stamp of the sample
+  std::uint64_t sample = 0;       ///< its number, from 0
   static constexpr std::size_t most_findings = 12;
   short_list<finding, most_findings> findings{};
 
@@ -184,7 +184,7 @@ struct diagnosis {
     return std::span(findings.begin(), findings.end()).subspan(findings.empty() ? 0 : 1);
   }
   /// The finding of `what`, or null.
-  [[nodiscard]] constexpr const finding* find(ailment what) const noexcept {
+  [[nodiscard]] constexpr const finding* find(finding_kind what) const noexcept {
     for (const finding& f : findings) {
       if (f.what == what) return &f;
     }
@@ -201,55 +201,56 @@ struct diagnosis {
 
 struct diagnosis_options {
   /// How long something must have been so before it is an alarm.
-  std::chrono::nanoseconds patience = std::chrono::seconds(1);
-  /// And in how many looks in a row.
-  std::uint32_t looks = 3;
+  std::chrono::nanoseconds hold_time = std::chrono::seconds(1);
+  /// And in how many samples in a row.
+  std::uint32_t samples = 3;
 };
 
-/// Follows one ring over many looks and says what ails it. docs/protocol.md#diagnosis
+/// Follows one ring over many samples and says what ails it. docs/protocol.md#diagnosis
 ///
-/// An alarm is raised when its symptom was there in `options.looks` looks in a row and for the
-/// patience, and is given up when two looks in a row do not show it; in between it is `easing`.
-/// The symptoms, each of a look and the look before it; *ended* is done or faulted:
+/// An alarm is raised when its symptom was there in `options.samples` samples in a row and for the
+/// hold time, and is given up when two samples in a row do not show it; in between it is
+/// `clearing`. The symptoms, each of a sample and the sample before it; *ended* is done or faulted:
 ///
 /// - dead: the heartbeat stands still, nothing ended, SHUTDOWN is not set, and there are not as
 ///   many slots CLAIMED and unchanged as lanes: those would all be inside handlers, a stall.
-/// - stalled: slots are owed that wait for no mask, token or answer, and nothing ended. Raised at a
-///   look that shows a heartbeat or a kernel that reports none, or whose lanes are in handlers; a
-///   look between two heartbeats does not end it. Of a part: a slot has stayed CLAIMED for the
-///   patience while others ended.
+/// - stalled: slots are outstanding that wait for no mask, token or answer, and nothing ended.
+///   Raised at a sample that shows a heartbeat or a kernel that reports none, or whose lanes are in
+///   handlers; a sample between two heartbeats does not end it. Of a part: a slot has stayed
+///   CLAIMED for the hold time while others ended.
 /// - unauthorised, throttled: slots that wait to be claimed, of a tenant without a mask, or whose
 ///   quota is empty while the kernel counts slots as throttled.
-/// - waiting_for_io: slots that have been in WAIT_IO for the patience.
-///   These three are of the whole ring when nothing else is owed and nothing ended for the
-///   patience.
+/// - waiting_for_io: slots that have been in WAIT_IO for the hold time.
+///   These three are of the whole ring when nothing else is outstanding and nothing ended for the
+///   hold time.
 /// - faulted: slots are in FAULT, or the kernel counted faults; said at once.
-/// - slow: over three windows of a second (of the patience, where that is longer) the drain rate
-///   was less than an eighth of the usual one, while at every look two slots or more could have
+/// - slow: over three windows of a second (of the hold time, where that is longer) the drain rate
+///   was less than an eighth of the usual one, while at every sample two slots or more could have
 ///   been claimed. The usual rate is a mean of all windows in which something ended, which follows
 ///   a higher rate within 4 of them, a lower one within 16, and while the ring is slow within 64.
-/// - count_regressed: the done count went back; said at once and for four times the patience. The
+/// - count_regressed: the done count went back; said at once and for four times the hold time. The
 ///   new count is taken up.
-/// - torn: the same page of 32 slots could not be copied whole in 8 looks or more.
-/// - observer_too_slow: the time between the two looks times the fastest drain rate seen so far is
-///   over what a 32-bit count can tell (2^31), and no upper half is reported. Of a part: a slot
-///   looks unchanged for the patience, but may have turned over between looks, because at least as
-///   many ended as slots were free. Such a slot is believed after 16 looks, where no more than a
-///   quarter of the ring has its status.
+/// - torn: the same page of 32 slots could not be copied whole in 8 samples or more.
+/// - observer_too_slow: the time between the two samples times the fastest drain rate seen so far
+///   is over what a 32-bit count can tell (2^31), and no upper half is reported. Of a part: a slot
+///   looks unchanged for the hold time, but may have turned over between samples, because at least
+///   as many ended as slots were free. Such a slot is believed after 16 samples, where no more than
+///   a quarter of the ring has its status.
 class diagnostician {
  public:
   explicit diagnostician(const diagnosis_options& options = {}) noexcept
-      : options_(options), tracker_(options.patience) {}
+      : options_(options), tracker_(options.hold_time) {}
 
-  /// Takes a look, stamped with a monotonic clock of the caller's. `torn_pages` could not be copied
-  /// whole, ascending; of `ring`, the bytes that were decoded, only fault codes are read. Errors:
-  /// `ring_resized`, `clock_regressed`, `out_of_memory`; then nothing has changed. O(slots);
-  /// allocates at the first look only.
-  [[nodiscard]] result<diagnosis> look(const ring_telemetry& telemetry, std::chrono::nanoseconds at,
-                                       std::span<const std::uint32_t> torn_pages = {},
-                                       std::span<const std::byte> ring = {}) noexcept;
+  /// Takes a sample, stamped with a monotonic clock of the caller's. `torn_pages` could not be
+  /// copied whole, ascending; of `ring`, the bytes that were decoded, only fault codes are read.
+  /// Errors: `ring_resized`, `clock_regressed`, `out_of_memory`; then nothing has changed.
+  /// O(slots); allocates at the first sample only.
+  [[nodiscard]] result<diagnosis> observe(const ring_telemetry& telemetry,
+                                          std::chrono::nanoseconds at,
+                                          std::span<const std::uint32_t> torn_pages = {},
+                                          std::span<const std::byte> ring = {}) noexcept;
 
-  /// What the tracker said of the last look. Its span lives until the next look.
+  /// The tracker's report on the last sample. Its span is valid until the next sample.
   [[nodiscard]] const health_report& health() const noexcept { return health_; }
   [[nodiscard]] const diagnosis_options& options() const noexcept { return options_; }
 
@@ -257,13 +258,13 @@ class diagnostician {
   /// Something that may become a finding.
   struct symptom {
     std::chrono::nanoseconds since{};
-    std::uint32_t present = 0;  // looks in a row
-    std::uint32_t absent = 0;   // looks in a row since it was raised
+    std::uint32_t present = 0;  // samples in a row
+    std::uint32_t absent = 0;   // samples in a row since it was raised
     bool raised = false;
     finding last{};  // while it is raised
   };
   /// Slots that have something in common.
-  struct crowd {
+  struct slot_group {
     short_list<concerned_slot, 8> oldest{};
     std::uint32_t slots = 0;
     short_list<concerned_key, 16> tenants{};
@@ -275,25 +276,25 @@ class diagnostician {
   };
   struct page_memory {
     std::int64_t since;
-    std::uint32_t looks;  // in a row that saw it torn
+    std::uint32_t samples;  // in a row that saw it torn
   };
-  /// What the symptoms are made of.
+  /// The inputs of the symptoms.
   struct facts {
     bool first = false;
-    bool ended = false;  // something did since the look before
+    bool ended = false;  // something did since the sample before
     bool heartbeat_still = false;
     bool in_handlers = false;  // as many slots as there are lanes
     bool left = false;         // as SHUTDOWN told it
-    bool turned_over = false;  // slots may have been used again since the look before
-    std::uint32_t owed = 0;
+    bool turned_over = false;  // slots may have been used again since the sample before
+    std::uint32_t outstanding = 0;
     std::uint32_t claimable = 0;  // waiting, authorised, with a token
     std::uint32_t claimed = 0;
     std::uint32_t parked = 0;  // in WAIT_IO
-    std::uint32_t rest = 0;    // owed, but for parked, unauthorised and throttled ones
+    std::uint32_t rest = 0;    // outstanding, but for parked, unauthorised and throttled ones
     std::uint32_t faults = 0;  // in the ring
     std::uint32_t lanes = 0;
     std::uint64_t drained = 0;
-    std::uint64_t faulted = 0;  // since the look before
+    std::uint64_t faulted = 0;  // since the sample before
     std::chrono::nanoseconds interval{};
     std::uint64_t regressed_from = 0;
   };
@@ -308,7 +309,7 @@ class diagnostician {
   [[nodiscard]] bool unchanged(slot_age age, std::uint32_t alike, std::uint32_t slots,
                                std::chrono::nanoseconds at) noexcept;
   bool update(symptom& s, bool present, std::chrono::nanoseconds from, std::chrono::nanoseconds at,
-              std::uint32_t looks, std::chrono::nanoseconds patience) noexcept;
+              std::uint32_t samples, std::chrono::nanoseconds hold_time) noexcept;
   void conclude(const facts& now, std::chrono::nanoseconds at, diagnosis& to) noexcept;
   [[nodiscard]] finding base(const facts& now, std::chrono::nanoseconds at) noexcept;
 
@@ -317,10 +318,10 @@ class diagnostician {
   health_report health_;
   control_snapshot before_;
   aligned_array<page_memory> pages_;
-  std::uint64_t looks_ = 0;
-  bool rest_before_ = false;  // at the look before
-  std::chrono::nanoseconds last_look_{};
-  std::chrono::nanoseconds last_ended_{};        // or the first look
+  std::uint64_t samples_ = 0;
+  bool rest_before_ = false;  // at the sample before
+  std::chrono::nanoseconds last_sample_{};
+  std::chrono::nanoseconds last_ended_{};        // or the first sample
   std::chrono::nanoseconds throttled_at_{};      // the kernel last counted a slot as throttled
   std::chrono::nanoseconds told_apart_since_{};  // no slot can have turned over unseen
   std::chrono::nanoseconds regressed_at_{};
@@ -339,23 +340,23 @@ class diagnostician {
   bool window_backlog_ = true;
 
   bool blind_now_ = false;
-  crowd rest_, held_, hung_slots_, unauthorised_, throttled_, parked_, faults_, torn_;
+  slot_group rest_, held_, hung_slots_, unauthorised_, throttled_, parked_, faults_, torn_;
   symptom dead_, stalled_, hung_, unauthorised_symptom_, throttled_symptom_, parked_symptom_,
       fault_symptom_, slow_, torn_symptom_, blind_, doubt_, regress_;
-  ailment base_ = ailment::too_early;
+  finding_kind base_ = finding_kind::too_early;
   std::chrono::nanoseconds base_since_{};
 };
 
 /// `"waiting_for_io"` and so on, for programs; empty for a value that is none.
-[[nodiscard]] std::string_view name(ailment what) noexcept;
-[[nodiscard]] std::string_view name(remedy what) noexcept;
-[[nodiscard]] std::string_view name(measure what) noexcept;
+[[nodiscard]] std::string_view to_string(finding_kind what) noexcept;
+[[nodiscard]] std::string_view to_string(suggested_action what) noexcept;
+[[nodiscard]] std::string_view to_string(evidence_metric what) noexcept;
 
 /// `"waiting for IO"` and so on, for people.
-[[nodiscard]] std::string_view title(ailment what) noexcept;
+[[nodiscard]] std::string_view title(finding_kind what) noexcept;
 
-/// What a person can try, in a sentence or two; empty for `nothing`.
-[[nodiscard]] std::string_view advice(remedy what) noexcept;
+/// The suggested action in a sentence or two; empty for `nothing`.
+[[nodiscard]] std::string_view advice(suggested_action what) noexcept;
 
 /// Text in storage of its own, like an `error_message`.
 class diagnosis_text {
@@ -372,7 +373,7 @@ class diagnosis_text {
   std::size_t size_ = 0;
 };
 
-/// What was found, with its figures: a sentence or two. O(1), no allocation.
+/// The finding with its evidence, in a sentence or two. O(1), no allocation.
 [[nodiscard]] diagnosis_text sentence(const finding& of, std::chrono::nanoseconds at) noexcept;
 
 /// Which slots, tenants and opcodes are concerned, by number: a sentence, or nothing. O(1), no

@@ -16,15 +16,15 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-/// What an ailment is called by programs and by people.
+/// The names of a finding, for programs and for people.
 struct naming {
   std::string_view name;
   std::string_view title;
 };
 
-constexpr naming naming_of(ailment what) noexcept {
+constexpr naming naming_of(finding_kind what) noexcept {
   switch (what) {
-    using enum ailment;
+    using enum finding_kind;
     case too_early:
       return {"too_early", "too early to say"};
     case healthy:
@@ -74,51 +74,53 @@ class writer {
   diagnosis_text& to_;
 };
 
-nanoseconds time_of(const finding& f, measure of = measure::time) noexcept {
+nanoseconds time_of(const finding& f, evidence_metric of = evidence_metric::time) noexcept {
   constexpr std::uint64_t longest = INT64_MAX;
   return nanoseconds(static_cast<std::int64_t>(std::min(f[of], longest)));
 }
 
 void say_blocked(writer& out, const finding& f, std::string_view for_what) noexcept {
-  const std::uint64_t blocked = f[measure::blocked_slots];
+  const std::uint64_t blocked = f[evidence_metric::blocked_slots];
   out.slots(blocked, " waits ", " wait ");
   out(for_what, ", the longest for ", time_of(f));
-  if (!f.whole) {
+  if (!f.kernel_wide) {
     out(", while other work goes on or is stuck for another reason.");
-  } else if (blocked == f[measure::owed_slots]) {
+  } else if (blocked == f[evidence_metric::outstanding_slots]) {
     out("; nothing else is owed.");
   } else {
-    out("; the other ", f[measure::owed_slots] - blocked, " that are owed wait for the host, too.");
+    out("; the other ", f[evidence_metric::outstanding_slots] - blocked,
+        " that are owed wait for the host, too.");
   }
 }
 
 void say_stalled(writer& out, const finding& f) noexcept {
-  const std::uint64_t held = f[measure::held_slots];
-  if (!f.whole) {
+  const std::uint64_t held = f[evidence_metric::held_slots];
+  if (!f.kernel_wide) {
     out.slots(held, " has been inside a handler for ", " have been inside a handler for up to ");
     out(time_of(f), ", while other work goes on.");
     return;
   }
-  out.slots(f[measure::owed_slots], " is owed", " are owed");
+  out.slots(f[evidence_metric::outstanding_slots], " is owed", " are owed");
   out(" and may run, and nothing was finished for ", time_of(f), ".");
   if (held == 0) {
     out(" No lane has claimed any of them for longer than a look.");
     return;
   }
   out(" ", held, held == 1 ? " is" : " are", " inside a handler that has not returned");
-  if (const std::uint64_t lanes = f[measure::lanes]; lanes != 0)
+  if (const std::uint64_t lanes = f[evidence_metric::lanes]; lanes != 0)
     out("; the kernel has ", lanes, lanes == 1 ? " lane" : " lanes");
   out(".");
 }
 
 void say_too_seldom(writer& out, const finding& f) noexcept {
-  if (f.whole) {
-    out("In the ", time_of(f, measure::interval), " between two looks a kernel that drains ",
-        f[measure::drain_rate],
+  if (f.kernel_wide) {
+    out("In the ", time_of(f, evidence_metric::interval),
+        " between two looks a kernel that drains ", f[evidence_metric::drain_rate],
         " slots/s can come round its 32-bit done count: what was drained cannot be told.");
     return;
   }
-  out(f[measure::drained_slots], " slots were drained in the ", time_of(f, measure::interval),
+  out(f[evidence_metric::drained_slots], " slots were drained in the ",
+      time_of(f, evidence_metric::interval),
       " between two looks, as many as were free: a slot that looks unchanged may hold new work.");
 }
 
@@ -145,10 +147,10 @@ void say_keys(writer& out, std::string_view one, std::string_view many,
 
 }  // namespace
 
-std::string_view name(ailment what) noexcept { return naming_of(what).name; }
-std::string_view title(ailment what) noexcept { return naming_of(what).title; }
+std::string_view to_string(finding_kind what) noexcept { return naming_of(what).name; }
+std::string_view title(finding_kind what) noexcept { return naming_of(what).title; }
 
-std::string_view name(remedy what) noexcept {
+std::string_view to_string(suggested_action what) noexcept {
   static constexpr std::array<std::string_view, 13> names{"nothing",
                                                           "look_again",
                                                           "look_more_often",
@@ -166,7 +168,7 @@ std::string_view name(remedy what) noexcept {
   return index < names.size() ? names[index] : std::string_view();
 }
 
-std::string_view name(measure what) noexcept {
+std::string_view to_string(evidence_metric what) noexcept {
   static constexpr std::array<std::string_view, 21> names{
       "nothing",     "looks",          "time_ns",       "patience_ns",         "interval_ns",
       "ring_slots",  "owed_slots",     "waiting_slots", "held_slots",          "blocked_slots",
@@ -177,42 +179,42 @@ std::string_view name(measure what) noexcept {
   return index < names.size() ? names[index] : std::string_view();
 }
 
-std::string_view advice(remedy what) noexcept {
+std::string_view advice(suggested_action what) noexcept {
   switch (what) {
-    case remedy::nothing:
+    case suggested_action::nothing:
       return "";
-    case remedy::look_again:
+    case suggested_action::sample_again:
       return "Look again in a while.";
-    case remedy::look_more_often:
+    case suggested_action::sample_more_often:
       return "Look more often, or use a larger ring.";
-    case remedy::find_the_handler:
+    case suggested_action::find_the_handler:
       return "Find out why the handler of the opcode named does not return with these arguments: "
              "an endless loop, a lock, or work that takes too long for one slot and should yield.";
-    case remedy::find_the_claim:
+    case suggested_action::find_the_claim:
       return "Find out why no lane claims them: do the priority offsets (control words 129 to 134) "
              "cover these slots, does some lane own them, or do handlers yield without end?";
-    case remedy::relaunch:
+    case suggested_action::relaunch:
       return "Look for the kernel's error (a trap, a lost device, a killed process) and launch it "
              "again; what is CLAIMED was begun and not finished.";
-    case remedy::authorise_the_tenant:
+    case suggested_action::authorise_the_tenant:
       return "Store a mask other than zero in control word 3 + tenant, or take the slots back. A "
              "tenant over 28, or a TENANT_BASE (word 2) other than 3, is never authorised.";
-    case remedy::refill_the_quota:
+    case suggested_action::refill_the_quota:
       return "Store tokens in control word 32 + tenant, more or more often: see whether who "
              "refills it still runs.";
-    case remedy::answer_the_request:
+    case suggested_action::complete_the_request:
       return "See whether the IO pump still runs and knows the resource (the slot's first "
              "argument): the request stands in the IO queue until it is completed.";
-    case remedy::mend_the_arguments:
+    case suggested_action::mend_the_arguments:
       return "The fault code says why: mend what publishes these arguments. A slot stays in FAULT "
              "until it is reclaimed.";
-    case remedy::check_for_a_restart:
+    case suggested_action::check_for_a_restart:
       return "If the kernel was launched again, begin anew: what was owed before may never have "
              "run. If it was not, something overwrites the control buffer.";
-    case remedy::find_the_producer:
+    case suggested_action::find_the_producer:
       return "A producer took a slot and has not published it: see whether its thread is stopped, "
              "swapped out or dead.";
-    case remedy::find_the_load:
+    case suggested_action::find_the_load:
       return "See what takes the lanes' time: heavier work than before, other programs on the same "
              "cores, a lower clock, or lanes held by a slow handler.";
   }
@@ -254,53 +256,53 @@ void diagnosis_text::add(nanoseconds time) noexcept {
 diagnosis_text sentence(const finding& of, nanoseconds at) noexcept {
   diagnosis_text text;
   writer out(text);
-  const std::uint64_t owed = of[measure::owed_slots];
+  const std::uint64_t outstanding = of[evidence_metric::outstanding_slots];
   switch (of.what) {
-    case ailment::too_early: {
-      const std::uint64_t looks = of[measure::looks];
-      out("After ", looks, looks == 1 ? " look" : " looks", " it is too early to say; ");
-      out.slots(owed, " is owed.", " are owed.");
+    case finding_kind::too_early: {
+      const std::uint64_t samples = of[evidence_metric::samples];
+      out("After ", samples, samples == 1 ? " look" : " looks", " it is too early to say; ");
+      out.slots(outstanding, " is owed.", " are owed.");
       break;
     }
-    case ailment::healthy:
-      out.slots(of[measure::drained_slots], " was drained in ", " were drained in ");
-      out(time_of(of, measure::interval), "; ");
-      out.slots(owed, " is owed.", " are owed.");
+    case finding_kind::healthy:
+      out.slots(of[evidence_metric::drained_slots], " was drained in ", " were drained in ");
+      out(time_of(of, evidence_metric::interval), "; ");
+      out.slots(outstanding, " is owed.", " are owed.");
       break;
-    case ailment::idle:
+    case finding_kind::idle:
       out("Nothing is owed: the kernel waits for work.");
       break;
-    case ailment::stopped:
+    case finding_kind::stopped:
       out("The kernel left as SHUTDOWN told it; ");
-      out.slots(owed, " is owed still.", " are owed still.");
+      out.slots(outstanding, " is owed still.", " are owed still.");
       break;
-    case ailment::slow:
-      out("The kernel drains ", of[measure::drain_rate], " slots/s, not the usual ",
-          of[measure::usual_drain_rate], ", and ");
-      out.slots(of[measure::waiting_slots], " waits for a lane.", " wait for a lane.");
+    case finding_kind::slow:
+      out("The kernel drains ", of[evidence_metric::drain_rate], " slots/s, not the usual ",
+          of[evidence_metric::usual_drain_rate], ", and ");
+      out.slots(of[evidence_metric::waiting_slots], " waits for a lane.", " wait for a lane.");
       break;
-    case ailment::stalled:
+    case finding_kind::stalled:
       say_stalled(out, of);
       break;
-    case ailment::unauthorised:
+    case finding_kind::unauthorised:
       say_blocked(out, of, "for a tenant mask");
       break;
-    case ailment::throttled:
+    case finding_kind::throttled:
       say_blocked(out, of, "for a token of an empty quota");
       break;
-    case ailment::waiting_for_io:
+    case finding_kind::waiting_for_io:
       say_blocked(out, of, "for an answer to an IO request");
       break;
-    case ailment::faulted:
-      out.slots(of[measure::fault_slots], " is in FAULT", " are in FAULT");
-      if (const std::uint64_t counted = of[measure::counted_faults]; counted != 0)
+    case finding_kind::faulted:
+      out.slots(of[evidence_metric::fault_slots], " is in FAULT", " are in FAULT");
+      if (const std::uint64_t counted = of[evidence_metric::counted_faults]; counted != 0)
         out(", and the kernel counted ", counted, " more since the look before");
       out("; ");
-      out.slots(owed, " is owed, ", " are owed, ");
-      out.slots(of[measure::drained_slots], " was drained.", " were drained.");
+      out.slots(outstanding, " is owed, ", " are owed, ");
+      out.slots(of[evidence_metric::drained_slots], " was drained.", " were drained.");
       break;
-    case ailment::dead: {
-      const std::uint64_t lanes = of[measure::lanes];
+    case finding_kind::dead: {
+      const std::uint64_t lanes = of[evidence_metric::lanes];
       out("The kernel's heartbeat has stood still for ", time_of(of), " and SHUTDOWN is not set: ");
       if (lanes == 0) {
         out("no lane says it is there; ");
@@ -309,24 +311,24 @@ diagnosis_text sentence(const finding& of, nanoseconds at) noexcept {
             lanes == 1 ? " lane that says it is there does" : " lanes that say they are there do",
             " not pass; ");
       }
-      out.slots(owed, " is owed.", " are owed.");
+      out.slots(outstanding, " is owed.", " are owed.");
       break;
     }
-    case ailment::count_regressed:
-      out("The done count went back from ", of[measure::previous_done_count], " to ",
-          of[measure::done_count], ", as after a restart. It is followed from there.");
+    case finding_kind::count_regressed:
+      out("The done count went back from ", of[evidence_metric::previous_done_count], " to ",
+          of[evidence_metric::done_count], ", as after a restart. It is followed from there.");
       break;
-    case ailment::torn: {
-      const std::uint64_t pages = of[measure::torn_pages];
+    case finding_kind::torn: {
+      const std::uint64_t pages = of[evidence_metric::torn_pages];
       out(pages, pages == 1 ? " page" : " pages", " of 32 slots could not be copied whole for ",
           time_of(of), ": somebody stays inside a slot.");
       break;
     }
-    case ailment::observer_too_slow:
+    case finding_kind::observer_too_slow:
       say_too_seldom(out, of);
       break;
   }
-  if (of.easing) {
+  if (of.clearing) {
     out(" The last look no longer shows it");
     out(" (it began ", detail::elapsed(of.since, at), " ago).");
   }

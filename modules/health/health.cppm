@@ -1,7 +1,7 @@
-/// The judgement of a kernel out of what is decoded (SPEC 4, "health"): each look against those
+/// The judgement of a kernel out of what is decoded (SPEC 4, "health"): each sample against those
 /// before it.
 export module megakernel.health;
 export import megakernel.protocol;  // the types it is told in
 export import megakernel.decoder;   // the telemetry it judges
-export import :tracker;             // two looks, or many: dead, stalled, blocked, idle, progressing
-export import :diagnosis;           // what ails a ring: evidence, the slots concerned, what to try
+export import :tracker;    // two samples, or many: dead, stalled, blocked, idle, progressing
+export import :diagnosis;  // what ails a ring: evidence, the slots concerned, what to try

@@ -38,7 +38,7 @@ std::uint64_t not_negative(std::chrono::nanoseconds stamp) noexcept {
 
 }  // namespace
 
-std::string_view name(verdict v) noexcept {
+std::string_view to_string(verdict v) noexcept {
   switch (v) {
     case verdict::watching:
       return "watching";
@@ -99,11 +99,11 @@ void health_tracker::remember(const ring_telemetry& telemetry,
     memory& known = slots_[i];
     const std::uint32_t seen = fingerprint(slots[i]);
     if (!is_active(slots[i].status)) {
-      known.looks = 0;
-    } else if (known.looks != 0 && known.fingerprint == seen) {
-      known.looks += known.looks != 0xFFFF'FFFFu;
+      known.samples = 0;
+    } else if (known.samples != 0 && known.fingerprint == seen) {
+      known.samples += known.samples != 0xFFFF'FFFFu;
     } else {
-      known = {.fingerprint = seen, .looks = 1, .since = at.count()};
+      known = {.fingerprint = seen, .samples = 1, .since = at.count()};
     }
   }
 }
@@ -112,11 +112,11 @@ void health_tracker::name_oldest(const ring_telemetry& telemetry, health_report&
   oldest_.clear();
   const auto age = [](const stuck_slot& s) { return std::tuple(s.since, s.slot.index); };
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].looks < 2) continue;
+    if (slots_[i].samples < 2) continue;
     ++report.stuck_slots;
     const stuck_slot candidate{.slot = telemetry.slots()[i],
                                .since = std::chrono::nanoseconds(slots_[i].since),
-                               .looks = slots_[i].looks};
+                               .samples = slots_[i].samples};
     if (oldest_.size() == most_named) {
       if (age(candidate) >= age(oldest_[most_named - 1])) continue;
       oldest_.set_size(most_named - 1);
@@ -150,21 +150,21 @@ verdict health_tracker::judge(const control_snapshot& control,
                               const health_report& report) const noexcept {
   if (!counted_) return verdict::watching;
   if (report.done_delta != 0) return verdict::progressing;
-  const bool patient = report.quiet < patience_;
+  const bool patient = report.quiet < hold_time_;
   if (report.heartbeat_delta == word{0}) {
     if (control.shutdown()) return verdict::stopped;
     return patient ? verdict::watching : verdict::dead;
   }
-  if (report.owed_slots == 0) return verdict::idle;
+  if (report.outstanding_slots == 0) return verdict::idle;
   if (patient) return verdict::watching;
   const std::uint32_t blocked = report.unauthorised_slots + report.throttled_slots;
-  return blocked == report.owed_slots ? verdict::blocked : verdict::stalled;
+  return blocked == report.outstanding_slots ? verdict::blocked : verdict::stalled;
 }
 
-result<health_report> health_tracker::look(const ring_telemetry& telemetry,
-                                           std::chrono::nanoseconds at) noexcept {
+result<health_report> health_tracker::observe(const ring_telemetry& telemetry,
+                                              std::chrono::nanoseconds at) noexcept {
   const std::size_t slots = telemetry.slots().size();
-  if (looks_ == 0) {
+  if (samples_ == 0) {
     if (auto sized = slots_.resize_for_overwrite(slots); !sized)
       return std::unexpected(sized.error());
     if (auto sized = oldest_.resize_for_overwrite(most_named); !sized)
@@ -177,10 +177,10 @@ result<health_report> health_tracker::look(const ring_telemetry& telemetry,
                                  .found = slots,
                                  .bound = slots_.size()});
   }
-  if (looks_ != 0 && at < last_look_) {
+  if (samples_ != 0 && at < last_sample_) {
     return std::unexpected(error{.code = error_code::clock_regressed,
                                  .found = not_negative(at),
-                                 .bound = not_negative(last_look_)});
+                                 .bound = not_negative(last_sample_)});
   }
   const control_snapshot& control = telemetry.control();
   const auto done = extend(control);
@@ -189,10 +189,10 @@ result<health_report> health_tracker::look(const ring_telemetry& telemetry,
   health_report report{.done = *done,
                        .done_delta = counted_ ? *done - done_ : 0,
                        .fault_slots = telemetry.occupancy().fault,
-                       .owed_slots = telemetry.occupancy().active()};
+                       .outstanding_slots = telemetry.occupancy().active()};
   if (!counted_ || report.done_delta != 0) last_progress_ = at;
   report.quiet = detail::elapsed(last_progress_, at);
-  if (const auto now = control.report(), before = control_.report(); looks_ != 0 && now && before)
+  if (const auto now = control.report(), before = control_.report(); samples_ != 0 && now && before)
     report.heartbeat_delta = now->heartbeat - before->heartbeat;
   count_blocked(telemetry, report);
   remember(telemetry, at);
@@ -202,8 +202,8 @@ result<health_report> health_tracker::look(const ring_telemetry& telemetry,
   control_ = control;
   done_ = *done;
   counted_ = true;
-  last_look_ = at;
-  looks_ += looks_ != 0xFFFF'FFFFu;
+  last_sample_ = at;
+  samples_ += samples_ != 0xFFFF'FFFFu;
   return report;
 }
 

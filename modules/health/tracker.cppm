@@ -12,7 +12,7 @@ import megakernel.protocol;
 
 export namespace megakernel {
 
-/// What changed between two snapshots of one launch. docs/protocol.md#health-delta
+/// The changes between two snapshots of one launch. docs/protocol.md#health-delta
 struct health_delta {
   word done_delta = 0;
   std::uint32_t queue_depth = 0;
@@ -27,45 +27,46 @@ struct health_delta {
 [[nodiscard]] result<health_delta> health_since(const ring_summary& previous,
                                                 const ring_summary& current) noexcept;
 
-/// What a kernel looks like after several looks. docs/protocol.md#health-tracker
+/// A kernel's state after several samples. docs/protocol.md#health-tracker
 enum class verdict : std::uint8_t {
-  watching,     ///< too early to say: the first look, or quiet for less than the patience
-  progressing,  ///< slots were drained since the last look
-  idle,         ///< nothing is owed
-  blocked,      ///< all that is owed belongs to tenants without a mask or without a token
-  stalled,      ///< work is owed, none is drained, and the kernel still passes (or does not report)
+  watching,     ///< too early to say: the first sample, or quiet for less than the hold time
+  progressing,  ///< slots were drained since the last sample
+  idle,         ///< nothing is outstanding
+  blocked,      ///< all that is outstanding belongs to tenants without a mask or without a token
+  stalled,      ///< work is outstanding, none is drained, and the kernel still passes (or does not
+                ///< report)
   dead,         ///< the kernel reports a heartbeat, and it stands still
   stopped,      ///< the same, but SHUTDOWN is set: it left as told
 };
 
 /// `"stalled"` and so on.
-[[nodiscard]] std::string_view name(verdict v) noexcept;
+[[nodiscard]] std::string_view to_string(verdict v) noexcept;
 
-/// A slot that is owed and has not changed for a while.
+/// A slot that is outstanding and has not changed for a while.
 struct stuck_slot {
   slot_snapshot slot{};
-  std::chrono::nanoseconds since{};  ///< time stamp of the first look that saw it so
-  std::uint32_t looks = 0;           ///< how many looks in a row saw it so
+  std::chrono::nanoseconds since{};  ///< time stamp of the first sample that saw it so
+  std::uint32_t samples = 0;         ///< how many samples in a row saw it so
 };
 
 /// How long a slot has been as it is.
 struct slot_age {
-  std::chrono::nanoseconds since{};  ///< time stamp of the first look that saw it so
-  std::uint32_t looks = 0;           ///< looks in a row that saw it so; 0: it is not owed
+  std::chrono::nanoseconds since{};  ///< time stamp of the first sample that saw it so
+  std::uint32_t samples = 0;         ///< samples in a row that saw it so; 0: it is not outstanding
 };
 
-/// One look's findings. The span lives until the tracker's next look.
+/// One sample's findings. The span lives until the tracker's next sample.
 struct health_report {
   megakernel::verdict verdict = verdict::watching;
   std::uint64_t done = 0;                 ///< done count, extended to 64 bits
-  std::uint64_t done_delta = 0;           ///< since the last look
-  std::chrono::nanoseconds quiet{};       ///< since a look last saw the done count move
+  std::uint64_t done_delta = 0;           ///< since the last sample
+  std::chrono::nanoseconds quiet{};       ///< since a sample last saw the done count move
   std::uint32_t fault_slots = 0;          ///< reported beside the verdict: it hides no stall
-  std::uint32_t owed_slots = 0;           ///< active ones
+  std::uint32_t outstanding_slots = 0;    ///< active ones
   std::uint32_t unauthorised_slots = 0;   ///< of those, waiting for a mask
   std::uint32_t throttled_slots = 0;      ///< of those, waiting for a token
   std::optional<word> heartbeat_delta{};  ///< when the kernel reports one
-  /// Owed slots seen unchanged in two looks or more, longest first, then by index.
+  /// Outstanding slots seen unchanged in two samples or more, longest first, then by index.
   std::span<const stuck_slot> oldest{};
   std::uint32_t stuck_slots = 0;  ///< how many there are; `oldest` is the top of them
 };
@@ -76,32 +77,33 @@ struct health_report {
 /// when its halves were read torn, else by taking a step of less than 2^31 as progress: look at
 /// least that often. A slot counts as
 /// unchanged when a 32-bit hash of its first seven words is; work that was drained and published
-/// again with equal words between two looks cannot be told from work that never moved.
+/// again with equal words between two samples cannot be told from work that never moved.
 class health_tracker {
  public:
-  /// `patience`: how long the done count must stand still before an alarm.
-  explicit health_tracker(std::chrono::nanoseconds patience = {}) noexcept : patience_(patience) {}
+  /// `hold_time`: how long the done count must stand still before an alarm.
+  explicit health_tracker(std::chrono::nanoseconds hold_time = {}) noexcept
+      : hold_time_(hold_time) {}
 
   /// Takes a snapshot stamped with a monotonic clock of the caller's. Errors: `ring_resized`,
   /// `clock_regressed`, `done_count_regressed`, `out_of_memory`; then nothing has changed.
-  /// O(slots); allocates 16 bytes a slot at the first look only.
-  [[nodiscard]] result<health_report> look(const ring_telemetry& telemetry,
-                                           std::chrono::nanoseconds at) noexcept;
+  /// O(slots); allocates 16 bytes a slot at the first sample only.
+  [[nodiscard]] result<health_report> observe(const ring_telemetry& telemetry,
+                                              std::chrono::nanoseconds at) noexcept;
 
-  /// After `done_count_regressed`: the next look takes up the count it finds, whatever it was
+  /// After `done_count_regressed`: the next sample takes up the count it finds, whatever it was
   /// before, and is `watching`. What is known of the slots stays.
   void take_up_count() noexcept { counted_ = false; }
 
-  /// Of slot `index` of the ring that the last look saw. O(1).
+  /// Of slot `index` of the ring that the last sample saw. O(1).
   [[nodiscard]] slot_age age(std::uint32_t index) const noexcept {
     const memory& known = slots_[index];
-    return {.since = std::chrono::nanoseconds(known.since), .looks = known.looks};
+    return {.since = std::chrono::nanoseconds(known.since), .samples = known.samples};
   }
 
  private:
   struct memory {
     std::uint32_t fingerprint;
-    std::uint32_t looks;  // zero: not owed at the last look
+    std::uint32_t samples;  // zero: not outstanding at the last sample
     std::int64_t since;
   };
   static constexpr std::size_t most_named = 16;
@@ -113,14 +115,14 @@ class health_tracker {
   [[nodiscard]] verdict judge(const control_snapshot& control,
                               const health_report& report) const noexcept;
 
-  std::chrono::nanoseconds patience_;
+  std::chrono::nanoseconds hold_time_;
   aligned_array<memory> slots_;
   aligned_array<stuck_slot> oldest_;
   control_snapshot control_;
   std::uint64_t done_ = 0;
-  std::chrono::nanoseconds last_look_{};
+  std::chrono::nanoseconds last_sample_{};
   std::chrono::nanoseconds last_progress_{};
-  std::uint32_t looks_ = 0;
+  std::uint32_t samples_ = 0;
   bool counted_ = false;  // whether `done_` is of the launch that is looked at
 };
 

@@ -90,7 +90,7 @@ metrics_page::label metrics_page::label_of(std::string_view text) noexcept {
 }
 
 result<metrics_page::ranked> metrics_page::ranked::make(std::uint32_t most) noexcept {
-  auto names = detail::named_keys::make(most);
+  auto names = detail::top_k::make(most);
   if (!names) return std::unexpected(names.error());
   auto tally = detail::key_tally::make(unforeseen(&names));
   if (!tally) return std::unexpected(tally.error());
@@ -124,14 +124,14 @@ void metrics_page::count(const control_snapshot& control) noexcept {
   restarts_ += restarted;
   const auto extend = [&](word at) {
     counter& c = words_[at];
-    // Before the first look a counter had reached nothing.
+    // Before the first sample a counter had reached nothing.
     const bool anew = restarted || fell(now[at], c.last);
     add(c.value, anew ? now[at] : word{now[at] - c.last});
     c.last = now[at];
   };
   std::ranges::for_each(base_counters, extend);
   if (report) std::ranges::for_each(report_counters, extend);
-  // What was drained before is known where the kernel counts 64 bits.
+  // Earlier drained slots are known where the kernel counts 64 bits.
   if (report && (restarted || !counted_))
     add(words_[abi::done_count_word].value, std::uint64_t{report->done_count_high} << 32);
   counted_ = true;
@@ -162,7 +162,7 @@ void metrics_page::count(const published_counts& publishers) noexcept {
   published_before_ = now;
 }
 
-result<void> metrics_page::look(const metrics_look& seen) noexcept {
+result<void> metrics_page::observe(const metrics_sample& seen) noexcept {
   tenants_.tally.start();
   opcodes_.tally.start();
   for (const slot_snapshot& slot : seen.ring.slots()) {
@@ -210,7 +210,7 @@ result<void> metrics_page::look(const metrics_look& seen) noexcept {
     last_.latency = p->latency != nullptr;
   }
   up_ = true;
-  ++looks_;
+  ++samples_;
   return {};
 }
 

@@ -57,7 +57,7 @@ static_assert(latency_counts::bucket_of(1023) == 0 && latency_counts::bound(0) =
 static_assert(latency_counts::bucket_of(1024) == 1 && latency_counts::bound(1) == 2047);
 static_assert(latency_counts::bucket_of(~std::uint64_t{0}) == latency_counts::bounded);
 
-/// What publishers know and the buffers do not show: counts that only grow while they live.
+/// Counts of the publishers that the buffers do not show; they only grow.
 struct published_counts {
   std::uint64_t slots = 0;                      ///< published
   std::optional<std::uint64_t> publications{};  ///< each a slot, a packed slot, a window or a batch
@@ -65,8 +65,8 @@ struct published_counts {
   const latency_counts* latency = nullptr;      ///< of publications seen finished
 };
 
-/// What a page is told of one look at a kernel. All of it may be gone after the call.
-struct metrics_look {
+/// The inputs of a page for one sample of a kernel. All of it may be gone after the call.
+struct metrics_sample {
   const ring_telemetry& ring;
   const health_report* health = nullptr;  ///< of this look
   std::chrono::nanoseconds at{};          ///< the time stamp that the health tracker had for it
@@ -109,7 +109,7 @@ struct metrics_bound {
 /// added to what it had reached. Where the done count or the heartbeat fell, the kernel was, and
 /// the same is done with all its words.
 ///
-/// What is not known has no series: a kernel that does not report its faults has no fault count,
+/// An unknown value has no series: a kernel that does not report its faults has no fault count,
 /// not one of zero.
 class metrics_page {
  public:
@@ -118,11 +118,11 @@ class metrics_page {
   /// More than `most_named` is taken as `most_named`. Error: `out_of_memory`.
   [[nodiscard]] static result<metrics_page> make(const metrics_options& options) noexcept;
 
-  /// Takes a look. Error: `out_of_memory`; then the page is as before. O(slots); allocates only
+  /// Takes a sample. Error: `out_of_memory`; then the page is as before. O(slots); allocates only
   /// when a ring names more different tenants or opcodes than any before.
-  [[nodiscard]] result<void> look(const metrics_look& seen) noexcept;
+  [[nodiscard]] result<void> observe(const metrics_sample& seen) noexcept;
 
-  /// The kernel could not be looked at: until the next look the page says that it is not up, and
+  /// The kernel could not be looked at: until the next sample the page says that it is not up, and
   /// has no values of it. Counters go on from where they were.
   void lose() noexcept;
 
@@ -141,7 +141,7 @@ class metrics_page {
     std::uint64_t value = 0;
     word last = 0;
   };
-  /// What publishers count, 64 bits wide.
+  /// The counts of the publishers, 64 bits wide.
   struct publisher_counters {
     std::uint64_t slots = 0;
     std::uint64_t publications = 0;
@@ -154,7 +154,7 @@ class metrics_page {
     std::size_t size = 0;
     [[nodiscard]] inline std::string_view view() const noexcept { return {text.data(), size}; }
   };
-  /// Gauges of the last look.
+  /// Gauges of the last sample.
   struct gauges {
     ring_occupancy occupancy{};
     bool shutdown = false;
@@ -182,7 +182,7 @@ class metrics_page {
 
   struct ranked {
     detail::key_tally tally;
-    detail::named_keys names;
+    detail::top_k names;
     [[nodiscard]] static result<ranked> make(std::uint32_t most) noexcept;
   };
   metrics_page(ranked&& tenants, ranked&& opcodes, const metrics_options& options) noexcept;
@@ -198,7 +198,7 @@ class metrics_page {
   ranked opcodes_;
   std::array<counter, abi::control_words> words_{};
   bool counted_ = false;
-  std::uint64_t looks_ = 0;
+  std::uint64_t samples_ = 0;
   std::uint64_t lost_ = 0;
   std::uint64_t restarts_ = 0;
   bool up_ = false;

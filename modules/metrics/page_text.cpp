@@ -19,7 +19,7 @@ namespace {
 
 enum class kind : std::uint8_t { gauge, counter, info, state_set, histogram };
 
-/// What a sample's name has after its family's.
+/// The suffix of a sample's name after its family's.
 constexpr std::string_view suffix(kind of) noexcept {
   return of == kind::counter ? "_total" : of == kind::info ? "_info" : "";
 }
@@ -169,7 +169,7 @@ class metrics_text {
     }
   }
 
-  /// What follows are samples of it. A help text has nothing to escape.
+  /// The samples of the family follow. A help text has nothing to escape.
   void family(std::string_view name, kind of, std::string_view unit,
               std::string_view help) noexcept {
     name_ = name;
@@ -232,7 +232,7 @@ void metrics_text::about() noexcept {
   put("\",target=\"");
   put_escaped(page_.target_.view());
   put("\"} 1\n");
-  single("looks", kind::counter, "", "Looks at the kernel that were taken.", page_.looks_);
+  single("looks", kind::counter, "", "Looks at the kernel that were taken.", page_.samples_);
   single("lost_looks", kind::counter, "", "Looks at the kernel that failed.", page_.lost_);
   single("restarts", kind::counter, "",
          "Times the kernel was found started anew: its done count or heartbeat had fallen.",
@@ -306,8 +306,8 @@ void metrics_text::tenants() noexcept {
   }
   family("tenant_owed_slots", kind::gauge, "slots",
          "Owed slots of the tenants with most of them, and of all others.");
-  for (const auto& t : named) sample("tenant", number_text(t.key).view(), t.owed);
-  sample("tenant", "other", others.owed);
+  for (const auto& t : named) sample("tenant", number_text(t.key).view(), t.outstanding);
+  sample("tenant", "other", others.outstanding);
   family("tenant_fault_slots", kind::gauge, "slots",
          "Slots in FAULT of the same tenants, and of all others.");
   for (const auto& t : named) sample("tenant", number_text(t.key).view(), t.faulted);
@@ -335,8 +335,8 @@ void metrics_text::opcodes() noexcept {
   }
   family("opcode_owed_slots", kind::gauge, "slots",
          "Owed slots of the opcodes with most of them, and of all others.");
-  for (const auto& o : named) of_opcode(o.key, o.owed);
-  sample("opcode", "other", others.owed);
+  for (const auto& o : named) of_opcode(o.key, o.outstanding);
+  sample("opcode", "other", others.outstanding);
   family("opcode_fault_slots", kind::gauge, "slots",
          "Slots in FAULT of the same opcodes, and of all others.");
   for (const auto& o : named) of_opcode(o.key, o.faulted);
@@ -366,7 +366,7 @@ void metrics_text::health() noexcept {
   const auto& h = *page_.last_.health;
   family("health", kind::state_set, "", "What the kernel looks like; exactly one state is 1.");
   for (const verdict v : verdicts)
-    sample("megakernel_health", megakernel::name(v), std::uint32_t{v == h.verdict});
+    sample("megakernel_health", megakernel::to_string(v), std::uint32_t{v == h.verdict});
   single("quiet_seconds", kind::gauge, "seconds", "Time since a look last saw the done count move.",
          seconds(h.quiet));
   single("stuck_slots", kind::gauge, "slots", "Owed slots unchanged for two looks or more.",

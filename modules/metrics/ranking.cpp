@@ -54,15 +54,15 @@ bool key_tally::grow() noexcept {
   return true;
 }
 
-result<named_keys> named_keys::make(std::uint32_t most) noexcept {
-  named_keys made;
+result<top_k> top_k::make(std::uint32_t most) noexcept {
+  top_k made;
   made.most_ = most;
   if (auto room = made.named_.reserve(most); !room) return std::unexpected(room.error());
   if (auto room = made.best_.reserve(most); !room) return std::unexpected(room.error());
   return made;
 }
 
-void named_keys::offer(const candidate& one) noexcept {
+void top_k::offer(const candidate& one) noexcept {
   // Of equals the smaller key is the better one, so that the choice does not hang on slot order.
   const auto better = [](const candidate& a, const candidate& b) {
     return std::pair(a.score, ~a.slots.key) > std::pair(b.score, ~b.slots.key);
@@ -76,7 +76,7 @@ void named_keys::offer(const candidate& one) noexcept {
   std::push_heap(best_.begin(), best_.end(), better);
 }
 
-void named_keys::choose(const key_tally& tally) noexcept {
+void top_k::choose(const key_tally& tally) noexcept {
   best_.clear();
   const auto is_named = [this](word key) {
     return std::ranges::binary_search(named_, key, {}, &key_slots::key);
@@ -89,7 +89,7 @@ void named_keys::choose(const key_tally& tally) noexcept {
   different_ = 0;
   tally.visit([&](const key_slots& one) {
     ++different_;
-    others_.owed += one.owed;
+    others_.outstanding += one.outstanding;
     others_.faulted += one.faulted;
     // Most keys are too small to be looked up at all.
     const bool hopeless = best_.size() == most_ && (most_ == 0 || one.weight() < best_[0].score);
@@ -98,7 +98,7 @@ void named_keys::choose(const key_tally& tally) noexcept {
   named_.clear();
   for (const candidate& chosen : best_) {
     named_.push_within_capacity(chosen.slots);
-    others_.owed -= chosen.slots.owed;
+    others_.outstanding -= chosen.slots.outstanding;
     others_.faulted -= chosen.slots.faulted;
   }
   std::ranges::sort(named_, {}, &key_slots::key);

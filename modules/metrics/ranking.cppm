@@ -14,10 +14,10 @@ export namespace megakernel::detail {
 /// A tenant or an opcode, and how much of the ring is its.
 struct key_slots {
   word key = 0;
-  std::uint32_t owed = 0;     ///< active slots
-  std::uint32_t faulted = 0;  ///< slots in FAULT
+  std::uint32_t outstanding = 0;  ///< active slots
+  std::uint32_t faulted = 0;      ///< slots in FAULT
   [[nodiscard]] constexpr std::uint64_t weight() const noexcept {
-    return std::uint64_t{owed} + faulted;
+    return std::uint64_t{outstanding} + faulted;
   }
 };
 
@@ -26,7 +26,7 @@ struct key_slots {
 /// Memory: 128 KiB, and at most 64 bytes for each different large key, kept between rounds.
 class key_tally {
  public:
-  /// What a slot of a status adds to the sums of its key: owed in the lower half, faulted in the
+  /// A slot's share of the sums of its key: outstanding in the lower half, faulted in the
   /// upper one.
   [[nodiscard]] static constexpr std::uint64_t amount_of(slot_status status) noexcept {
     constexpr auto amounts = [] {
@@ -57,7 +57,7 @@ class key_tally {
     return amount == 0 || add_large(key, amount);
   }
 
-  /// What was counted for `key`.
+  /// The count of `key`.
   [[nodiscard]] key_slots find(word key) const noexcept;
 
   /// Calls `each(key_slots)` for every key that has a slot.
@@ -81,7 +81,7 @@ class key_tally {
   explicit key_tally(std::uint64_t seed) noexcept : seed_(seed) {}
   [[nodiscard]] static constexpr key_slots slots_of(word key, std::uint64_t amount) noexcept {
     return {.key = key,
-            .owed = static_cast<std::uint32_t>(amount),
+            .outstanding = static_cast<std::uint32_t>(amount),
             .faulted = static_cast<std::uint32_t>(amount >> 32)};
   }
   [[nodiscard]] bool add_large(word key, std::uint64_t amount) noexcept;
@@ -98,10 +98,10 @@ class key_tally {
 ///
 /// A key that has one loses it only to a key with more than twice its slots and two, so that keys
 /// that are about as busy do not take turns.
-class named_keys {
+class top_k {
  public:
   /// `most`: how many have a series of their own.
-  [[nodiscard]] static result<named_keys> make(std::uint32_t most) noexcept;
+  [[nodiscard]] static result<top_k> make(std::uint32_t most) noexcept;
 
   /// O(keys log most), no allocation.
   void choose(const key_tally& tally) noexcept;

@@ -13,7 +13,7 @@ import :memory;
 /// their comment names. Errors: the size is over `abi::max_encoded`, or `out_of_memory`.
 export namespace megakernel {
 
-/// What a fresh control buffer holds.
+/// The contents of a fresh control buffer.
 struct control_layout {
   bool shutdown = false;
   /// Tenants 0..tenants-1 get a full mask (the first 29 of them) and the default quota (32).

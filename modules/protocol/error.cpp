@@ -146,10 +146,10 @@ constexpr description describe(error_code code) noexcept {
               "The debug log has {found} bytes, too few for its cursor, which takes {bound}. Copy "
               "the whole log back from the device."};
     case debug_log_cursor_out_of_range:
-      return {
-          "debug_log_cursor_out_of_range",
-          "The debug log's cursor stands at word {found}, past the log's end at {bound}. The "
-          "kernel dropped records, or the cursor is damaged; whole records can still be salvaged."};
+      return {"debug_log_cursor_out_of_range",
+              "The debug log's cursor stands at word {found}, past the log's end at {bound}. The "
+              "kernel dropped records, or the cursor is damaged; whole records can still be "
+              "recovered."};
     case debug_log_cursor_partial_record:
       return {"debug_log_cursor_partial_record",
               "The debug log's cursor stands at word {found}, inside a record of {bound} words. It "
@@ -303,7 +303,7 @@ constexpr description describe(error_code code) noexcept {
               "time, or use a larger ring."};
     case feed_closed:
       return {"feed_closed",
-              "The feed was closed: the kernel is being drained or has stopped. Publish to a new "
+              "The queue was closed: the kernel is being drained or has stopped. Publish to a new "
               "runtime."};
     case deadline_passed:
       return {"deadline_passed",
@@ -364,9 +364,9 @@ constexpr description describe(error_code code) noexcept {
 
 }  // namespace
 
-std::string_view name(error_code code) noexcept { return describe(code).name; }
+std::string_view to_string(error_code code) noexcept { return describe(code).name; }
 
-std::string_view name(buffer which) noexcept {
+std::string_view to_string(buffer which) noexcept {
   switch (which) {
     case buffer::none:
       return "";

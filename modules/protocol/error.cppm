@@ -137,9 +137,9 @@ using result = std::expected<T, error>;
 
 /// The code's name as the source spells it, `"ring_partial_slot"`; `"unknown_error"` for a value
 /// that is no code.
-[[nodiscard]] std::string_view name(error_code code) noexcept;
+[[nodiscard]] std::string_view to_string(error_code code) noexcept;
 
 /// `"control buffer"`, `"ring"` and so on; empty for `none`.
-[[nodiscard]] std::string_view name(buffer which) noexcept;
+[[nodiscard]] std::string_view to_string(buffer which) noexcept;
 
 }  // namespace megakernel

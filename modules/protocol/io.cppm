@@ -14,7 +14,7 @@ import :error;
 ///       ^----------------------------- recycle (host) -----------------------------'
 export namespace megakernel {
 
-/// What is asked for. `tag` is the requester's own.
+/// The request. `tag` is the requester's own.
 struct io_request {
   io_operation operation = io_operation::read;
   std::uint32_t source = 0;

@@ -275,7 +275,7 @@ result<void> ring_publisher::check_free(std::uint32_t first, std::uint32_t count
   bool free = true;
   for (std::uint32_t i = 0; i < count; ++i) free &= is_publishable(status_of(at(first + i)));
   result<void> checked;
-  // What has become free since is free.
+  // Slots that became free since then are free.
   for (std::uint32_t i = 0; !free && i < count && checked; ++i) checked = check_status(first + i);
   return checked;
 }

@@ -80,7 +80,7 @@ struct slot_arguments {
 [[nodiscard]] result<slot_arguments> window_arguments(word ticket, window_class tag,
                                                       std::span<const word> payload) noexcept;
 
-/// What `ring_publisher` checks of a request before it looks at the ring, in its order.
+/// The checks of `ring_publisher` on a request before it reads the ring, in its order.
 /// Errors: `too_many_args`, `opcode_reserved`, `priority_out_of_range`. O(1).
 [[nodiscard]] result<void> check(const slot_request& request) noexcept;
 /// Errors: `too_many_args` or `opcode_reserved` of the first item that has one. O(items).

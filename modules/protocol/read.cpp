@@ -68,7 +68,7 @@ result<word> read_observable(std::span<const std::byte> control, std::uint32_t i
 }
 
 // docs/protocol.md#read-lenient
-word salvage_observable(std::span<const std::byte> control, std::uint32_t index) noexcept {
+word recover_observable(std::span<const std::byte> control, std::uint32_t index) noexcept {
   const std::uint64_t at = std::uint64_t{abi::observable_word} + index;
   return at < control.size() / sizeof(word) ? load_word(control.data(), at) : 0;
 }
@@ -76,10 +76,10 @@ word salvage_observable(std::span<const std::byte> control, std::uint32_t index)
 result<metric_counters> read_metrics(std::span<const std::byte> control) noexcept {
   if (auto checked = check_words(control, abi::metric_word, abi::metrics); !checked)
     return std::unexpected(checked.error());
-  return salvage_metrics(control);
+  return recover_metrics(control);
 }
 
-metric_counters salvage_metrics(std::span<const std::byte> control) noexcept {
+metric_counters recover_metrics(std::span<const std::byte> control) noexcept {
   const std::uint64_t words = control.size() / sizeof(word);
   std::array<word, abi::metrics> counts{};
   for (word i = 0; i < abi::metrics && abi::metric_word + i < words; ++i)
@@ -113,7 +113,7 @@ result<std::uint64_t> read_done_slots(std::span<const std::byte> ring,
   return count_done(ring, items);
 }
 
-std::optional<std::uint64_t> salvage_done_slots(std::span<const std::byte> ring,
+std::optional<std::uint64_t> recover_done_slots(std::span<const std::byte> ring,
                                                 std::uint64_t items) noexcept {
   if (items == 0 || items > ring.size() / abi::slot_bytes) return std::nullopt;
   return count_done(ring, items);
@@ -150,22 +150,22 @@ result<debug_log> read_debug_log(std::span<const std::byte> log) noexcept {
   if (cursor > capacity) return refuse(error_code::debug_log_cursor_out_of_range, cursor, capacity);
   if (cursor % abi::debug_record_words != 0)
     return refuse(error_code::debug_log_cursor_partial_record, cursor, abi::debug_record_words);
-  return salvage_debug_log(log).records;
+  return recover_debug_log(log).records;
 }
 
 // docs/protocol.md#read-lenient
-salvaged_debug_log salvage_debug_log(std::span<const std::byte> log) noexcept {
-  salvaged_debug_log salvaged;
-  if (log.size() < sizeof(word)) return salvaged;
+recovered_debug_log recover_debug_log(std::span<const std::byte> log) noexcept {
+  recovered_debug_log recovered;
+  if (log.size() < sizeof(word)) return recovered;
   const word cursor = load_word(log.data(), abi::debug_cursor_word);
   const std::uint64_t words = log.size() / sizeof(word) - abi::debug_record_word;
   const std::uint64_t fitting = words / abi::debug_record_words;
   const std::uint64_t whole = cursor / abi::debug_record_words;
   const std::uint64_t started = whole + (cursor % abi::debug_record_words != 0);
-  salvaged.records.records_ = log.data() + abi::debug_record_word * sizeof(word);
-  salvaged.records.size_ = std::min(whole, fitting);
-  salvaged.dropped = static_cast<std::uint32_t>(started - salvaged.records.size_);
-  return salvaged;
+  recovered.records.records_ = log.data() + abi::debug_record_word * sizeof(word);
+  recovered.records.size_ = std::min(whole, fitting);
+  recovered.dropped = static_cast<std::uint32_t>(started - recovered.records.size_);
+  return recovered;
 }
 
 packed_ops::op packed_ops::operator[](std::uint32_t i) const noexcept {

@@ -94,14 +94,14 @@ class metric_counters {
                                            std::uint32_t index) noexcept;
 
 /// Observable word `index`, or zero where it is not whole.
-[[nodiscard]] word salvage_observable(std::span<const std::byte> control,
+[[nodiscard]] word recover_observable(std::span<const std::byte> control,
                                       std::uint32_t index) noexcept;
 
 /// The metric counters. Errors: `control_misaligned`, `control_missing_word`.
 [[nodiscard]] result<metric_counters> read_metrics(std::span<const std::byte> control) noexcept;
 
 /// The metric counters that are whole; the others read as zero.
-[[nodiscard]] metric_counters salvage_metrics(std::span<const std::byte> control) noexcept;
+[[nodiscard]] metric_counters recover_metrics(std::span<const std::byte> control) noexcept;
 
 /// How many of the first `items` slots are DONE; 0 for zero items, whatever the ring. Errors:
 /// `item_count_overflow`, `ring_misaligned`, `ring_too_short`. O(items).
@@ -109,7 +109,7 @@ class metric_counters {
                                                     std::uint64_t items) noexcept;
 
 /// The same, or nothing for zero items or where the first `items` slots are not all whole.
-[[nodiscard]] std::optional<std::uint64_t> salvage_done_slots(std::span<const std::byte> ring,
+[[nodiscard]] std::optional<std::uint64_t> recover_done_slots(std::span<const std::byte> ring,
                                                               std::uint64_t items) noexcept;
 
 /// The request in slot `slot`, or nothing where the slot is not whole or not a LOAD_MISS.
@@ -162,7 +162,7 @@ class debug_log {
 
  private:
   friend result<debug_log> read_debug_log(std::span<const std::byte>) noexcept;
-  friend struct salvaged_debug_log salvage_debug_log(std::span<const std::byte>) noexcept;
+  friend struct recovered_debug_log recover_debug_log(std::span<const std::byte>) noexcept;
   const std::byte* records_ = nullptr;
   std::size_t size_ = 0;
 };
@@ -171,8 +171,8 @@ class debug_log {
 /// `debug_log_too_short`, `debug_log_cursor_out_of_range`, `debug_log_cursor_partial_record`.
 [[nodiscard]] result<debug_log> read_debug_log(std::span<const std::byte> log) noexcept;
 
-/// What a damaged or overflowed log still holds.
-struct salvaged_debug_log {
+/// The readable rest of a damaged or overflowed log.
+struct recovered_debug_log {
   debug_log records;
   /// Records the kernel wrote past the log's end, the last of which may be partial.
   std::uint32_t dropped = 0;
@@ -180,7 +180,7 @@ struct salvaged_debug_log {
 
 /// The records that are whole, and how many did not fit: a kernel's cursor runs past a full log.
 /// An extension. docs/protocol.md#read-lenient
-[[nodiscard]] salvaged_debug_log salvage_debug_log(std::span<const std::byte> log) noexcept;
+[[nodiscard]] recovered_debug_log recover_debug_log(std::span<const std::byte> log) noexcept;
 
 /// The inner operations of a packed slot; the arguments are copies of the slot's words.
 /// docs/protocol.md#read-packed

@@ -52,16 +52,16 @@ result<kernel_buffers> kernel_buffers::make(const buffer_layout& layout) noexcep
       layout.dfa_table.size_bytes(),
   };
   std::array<std::span<std::byte>, sizes.size()> at;
-  auto pages = buffer_pages::make(sizes, at, layout.shared);
+  auto pages = mapped_region::make(sizes, at, layout.shared);
   if (!pages) return std::unexpected(pages.error());
   kernel_buffers made;
-  made.pages_ = std::move(*pages);
+  made.region_ = std::move(*pages);
   std::span<std::byte> dfa_table;
   const std::array to{&made.control_,  &made.ring_,  &made.debug_log_,
                       &made.io_queue_, &made.arena_, &dfa_table};
   for (std::size_t i = 0; i < to.size(); ++i) *to[i] = at[i];
 
-  // What follows is zero, and fresh pages are.
+  // The rest is zero, as fresh pages are.
   const auto fixed_words = encode_control({.tenants = layout.tenants});
   if (!fixed_words) return std::unexpected(fixed_words.error());
   std::ranges::copy(*fixed_words, made.control_.begin());

@@ -8,11 +8,11 @@ module;
 export module megakernel.runtime:buffers;
 import megakernel.protocol;
 import :kernel;
-import :pages;
+import :mapped_region;
 
 export namespace megakernel {
 
-/// What a launch's memory is made of.
+/// The parts of a launch's memory.
 struct buffer_layout {
   std::uint32_t slots = 1024;             ///< 1 to `abi::max_encoded`
   std::uint32_t tenants = 29;             ///< authorised, with the default quota
@@ -44,14 +44,14 @@ class kernel_buffers {
 
   /// The memory that all of them lie in, for another process; without a descriptor where the layout
   /// did not ask for it.
-  [[nodiscard]] inline memory_share share() const noexcept { return pages_.share(); }
+  [[nodiscard]] inline shared_memory_handle share() const noexcept { return region_.share(); }
 
   /// The same as lanes see them.
   [[nodiscard]] const device::launch& where() const noexcept { return where_; }
 
  private:
   kernel_buffers() noexcept = default;
-  buffer_pages pages_;
+  mapped_region region_;
   std::span<std::byte> control_;
   std::span<std::byte> ring_;
   std::span<std::byte> debug_log_;

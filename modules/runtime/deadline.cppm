@@ -24,7 +24,7 @@ class deadline {
   [[nodiscard]] bool passed() const noexcept {
     return at_ == clock::time_point::min() || clock::now() >= at_;
   }
-  /// What is left; zero when it has passed.
+  /// The time left; zero when the deadline has passed.
   [[nodiscard]] std::chrono::nanoseconds left() const noexcept {
     if (passed()) return {};
     const auto now = clock::now();

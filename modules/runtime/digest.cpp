@@ -18,7 +18,7 @@ namespace {
 
 namespace wire = abi::digest;
 
-/// What a device can be asked for; nothing where no digest has room for it.
+/// The request for a device; empty where no digest has room for it.
 std::optional<digest_request> request_of(const window_opcodes& windows,
                                          const sketch_shape& sketches) noexcept {
   const std::span<const opcode> list = windows.list();
@@ -47,7 +47,7 @@ void live_digest::clear() noexcept {
   digest_.clear();
   telemetry_.clear();
   summary_.clear();
-  census_ = {};
+  counts_ = {};
   sketches_.clear();
   made_ = maker::summary;
   flushed_ = false;
@@ -63,7 +63,7 @@ result<bool> live_digest::ask(kernel_buffers& buffers, kernel_target& target,
     return std::unexpected(sized.error());
   if (auto sized = bytes_.resize_for_overwrite(most); !sized) return std::unexpected(sized.error());
   detail::copy_control(where, control_.data());
-  const auto size = target.digest(what, {bytes_.data(), bytes_.size()}, deadline::in(patience));
+  const auto size = target.digest(what, {bytes_.data(), bytes_.size()}, deadline::in(timeout));
   if (!size) return std::unexpected(size.error());
   if (*size == 0) return false;
   const auto decoded = digest_.decode({control_.data(), control_.size()}, {bytes_.data(), *size});
@@ -77,26 +77,26 @@ result<bool> live_digest::ask(kernel_buffers& buffers, kernel_target& target,
   if (what.depth != 0) {
     if (auto taken = sketches_.assign(digest_); !taken) return std::unexpected(taken.error());
   }
-  census_ = digest_.census();
+  counts_ = digest_.counts();
   made_ = maker::device;
   return true;
 }
 
-result<void> live_digest::decode(kernel_buffers& buffers, const work_feed& feed,
+result<void> live_digest::decode(kernel_buffers& buffers, const submission_queue& queue,
                                  const window_opcodes& windows, bool sketched) noexcept {
-  if (auto taken = snapshot_.take(buffers, feed); !taken) return taken;
+  if (auto taken = snapshot_.take(buffers, queue); !taken) return taken;
   const auto control = snapshot_.control();
   const auto ring = snapshot_.ring();
   auto decoded = sketched ? telemetry_.decode(control, ring, windows)
                           : summary_.decode(control, ring, windows);
   if (decoded && sketched) decoded = sketches_.assign(telemetry_);
   if (!decoded) return decoded;
-  census_ = census_of(*ring_view::over(control, ring));
+  counts_ = counts_of(*ring_view::over(control, ring));
   made_ = sketched ? maker::decoder : maker::summary;
   return {};
 }
 
-result<void> live_digest::take(kernel_buffers& buffers, const work_feed& feed,
+result<void> live_digest::take(kernel_buffers& buffers, const submission_queue& queue,
                                kernel_target* target, const window_opcodes& windows,
                                const sketch_shape& sketches, deadline flush) noexcept {
   clear();
@@ -113,7 +113,7 @@ result<void> live_digest::take(kernel_buffers& buffers, const work_feed& feed,
       if (!asked) made = std::unexpected(asked.error());
     }
   }
-  if (made && !whole) made = decode(buffers, feed, windows, sketched);
+  if (made && !whole) made = decode(buffers, queue, windows, sketched);
   if (!made) clear();
   return made;
 }

@@ -10,7 +10,7 @@ import megakernel.protocol;
 import megakernel.sketch;
 import :buffers;
 import :deadline;
-import :feed;
+import :submission_queue;
 import :snapshot;
 import :target;
 
@@ -22,13 +22,13 @@ export namespace megakernel {
 /// A GPU reduces the ring itself, and kilobytes come back instead of the ring. Where there is none,
 /// where it has no room for that beside the kernel, and for what a digest has no room for (more
 /// than 16 window opcodes, more than 16,384 counters a sketch, or more windows than it lists), the
-/// ring is copied as by `live_snapshot` and decoded here. Either way the figures are the same,
-/// but for slots that are being written: a device counts what it sees, words of two lives perhaps;
-/// here they read as unknown status.
+/// ring is copied as by `live_snapshot` and decoded here. Either way the figures are the same, but
+/// for slots that are being written: a device counts what it sees, words of two generations
+/// perhaps; here they read as unknown status.
 class live_digest {
  public:
   /// How long a device may take before the ring is decoded here.
-  static constexpr std::chrono::milliseconds patience{100};
+  static constexpr std::chrono::milliseconds timeout{100};
 
   /// Counts the ring. Windows are of the opcodes in `windows`; sketches have the shape `sketches`,
   /// and 0 by 0 stands for none. With a target the lanes are asked to flush their counts first,
@@ -36,7 +36,7 @@ class live_digest {
   /// the ring has more windows. Errors: `sketch_dim_zero`, `sketch_dim_overflow`, those of
   /// `ring_digest::decode` for what a device says, `device_failed`, `out_of_memory`; then this
   /// object is empty. O(slots + depth width).
-  [[nodiscard]] result<void> take(kernel_buffers& buffers, const work_feed& feed,
+  [[nodiscard]] result<void> take(kernel_buffers& buffers, const submission_queue& queue,
                                   kernel_target* target = nullptr,
                                   const window_opcodes& windows = {},
                                   const sketch_shape& sketches = {},
@@ -49,7 +49,7 @@ class live_digest {
                                      : summary_;
   }
   /// Slots by opcode and by tenant.
-  [[nodiscard]] inline const slot_census& census() const noexcept { return census_; }
+  [[nodiscard]] inline const slot_counts& counts() const noexcept { return counts_; }
   /// Empty where none were asked for.
   [[nodiscard]] inline const telemetry_sketch& sketches() const noexcept { return sketches_; }
   /// Whether a device reduced the ring.
@@ -61,7 +61,7 @@ class live_digest {
   enum class maker : std::uint8_t { device, decoder, summary };
   [[nodiscard]] result<bool> ask(kernel_buffers& buffers, kernel_target& target,
                                  const digest_request& what) noexcept;
-  [[nodiscard]] result<void> decode(kernel_buffers& buffers, const work_feed& feed,
+  [[nodiscard]] result<void> decode(kernel_buffers& buffers, const submission_queue& queue,
                                     const window_opcodes& windows, bool sketched) noexcept;
   void clear() noexcept;
 
@@ -71,7 +71,7 @@ class live_digest {
   live_snapshot snapshot_;
   ring_telemetry telemetry_;
   ring_summary summary_;
-  slot_census census_;
+  slot_counts counts_;
   telemetry_sketch sketches_;
   maker made_ = maker::summary;
   bool flushed_ = false;

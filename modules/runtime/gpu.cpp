@@ -1,6 +1,6 @@
 module;
-#include <megakernel/gpu/gpu_component.h>
 #include <megakernel/gpu/loading.h>
+#include <megakernel/gpu/plugin.h>
 #include <megakernel/lane_order.h>
 #include <unistd.h>
 
@@ -50,7 +50,7 @@ std::vector<std::string> places_of_program(std::string_view usual) {
   return {beside + "/", beside + "/../" + std::string(usual) + "/"};
 }
 
-/// Where a component may be; an empty place is wherever the system looks.
+/// Where a plugin may be; an empty place is wherever the system looks.
 std::vector<std::string> places_of_components() {
   if (const std::string named = named_place(); !named.empty()) return {named};
   std::vector<std::string> all = places_of_program(MEGAKERNEL_LIBRARY_DIRECTORY);
@@ -70,7 +70,7 @@ std::string host_program() {
   return {};
 }
 
-error failed(const gpu::reason& why) noexcept {
+error failed(const gpu::failure& why) noexcept {
   return {.code = error_code::device_failed, .found = static_cast<std::uint32_t>(why.number)};
 }
 
@@ -78,8 +78,7 @@ error failed(const gpu::reason& why) noexcept {
 
 bool has_gpu_process() { return !host_program().empty(); }
 
-std::expected<gpu_component, std::string> gpu_component::find(std::string_view name,
-                                                              gpu_process where) {
+std::expected<gpu_plugin, std::string> gpu_plugin::find(std::string_view name, gpu_process where) {
   std::vector<std::string> files;
   for (const std::string_view toolkit : {"cuda", "amd"}) {
     for (const std::string& place : places_of_components())
@@ -93,11 +92,11 @@ std::expected<gpu_component, std::string> gpu_component::find(std::string_view n
           "beside the program, or name its directory in MEGAKERNEL_GPU_PATH.");
     const auto found = detail::find_remote_gpu(name, files, host);
     if (!found) return std::unexpected(found.error());
-    return gpu_component(*found->calls, found->found);
+    return gpu_plugin(*found->calls, found->found);
   }
-  const gpu::loaded found = gpu::load_component(name, files);
+  const gpu::loaded found = gpu::load_plugin(name, files);
   if (found.calls == nullptr) return std::unexpected(found.why_not);
-  return gpu_component(*found.calls, found.found);
+  return gpu_plugin(*found.calls, found.found);
 }
 
 result<std::uint32_t> recommended_lanes(std::uint32_t slots, std::uint32_t wave_size) noexcept {
@@ -121,8 +120,8 @@ result<std::unique_ptr<gpu_target>> gpu_target::make(const gpu::interface& calls
 
 void gpu_target::stop_threads() noexcept {
   keeping_.store(false, std::memory_order_relaxed);
-  if (keeper_.joinable()) keeper_.join();
-  if (carrier_.joinable()) carrier_.join();
+  if (relauncher_.joinable()) relauncher_.join();
+  if (uploader_.joinable()) uploader_.join();
 }
 
 bool gpu_target::end() noexcept {
@@ -148,89 +147,89 @@ void gpu_target::bring_down() noexcept {
   if (kernel_ != nullptr) calls_.close(std::exchange(kernel_, nullptr));
 }
 
-result<void> gpu_target::launch(const launch_site& site) noexcept {
+result<void> gpu_target::launch(const launch_context& context) noexcept {
   if (kernel_ != nullptr) return std::unexpected(error{.code = error_code::already_launched});
   if (options_.ring != ring_memory::device || options_.one_shot) {
-    if (auto started = start(site); !started) return started;
-    start_keeper();
+    if (auto started = start(context); !started) return started;
+    start_relauncher();
     return {};
   }
-  auto work = courier::over(site.buffers, site.feed, options_.order);
+  auto work = upload_scanner::over(context.buffers, context.queue, options_.order);
   if (!work) return std::unexpected(work.error());
-  if (auto started = start(site); !started) return started;
-  if (auto carried = start_carrier(std::move(*work), site.bell); !carried) {
+  if (auto started = start(context); !started) return started;
+  if (auto carried = start_uploader(std::move(*work), context.bell); !carried) {
     bring_down();
     return carried;
   }
-  start_keeper();
+  start_relauncher();
   return {};
 }
 
-result<void> gpu_target::start(const launch_site& site) noexcept {
-  const device::launch& where = site.buffers.where();
-  const memory_share memory = site.buffers.share();
+result<void> gpu_target::start(const launch_context& context) noexcept {
+  const device::launch& where = context.buffers.where();
+  const shared_memory_handle memory = context.buffers.share();
   gpu::request wanted{
       .where = where,
       .quantum = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options_.quantum.count())),
       .lanes = options_.lanes,
       .by_priority = options_.order == schedule::by_priority,
       .one_shot = options_.one_shot,
-      .ring_on_card = options_.ring == ring_memory::device,
+      .device_ring = options_.ring == ring_memory::device,
       .memory = {.at = reinterpret_cast<unsigned char*>(memory.at),
                  .bytes = memory.bytes,
                  .descriptor = memory.descriptor}};
   const error no_memory{
       .code = error_code::out_of_memory, .found = where.slots, .bound = abi::slot_bytes};
   std::uint32_t lanes = 0;
-  gpu::reason why{};
+  gpu::failure why{};
   if (wanted.lanes == 0 && !options_.one_shot) {
-    gpu::card card{};
-    const gpu::answer seen = calls_.look(calls_.context, &card, &why);
-    if (seen != gpu::answer::yes)
-      return std::unexpected(seen == gpu::answer::no_memory ? no_memory : failed(why));
-    const auto sized = recommended_lanes(where.slots, card.wave_size);
+    gpu::device_info info{};
+    const gpu::call_status seen = calls_.probe(calls_.context, &info, &why);
+    if (seen != gpu::call_status::yes)
+      return std::unexpected(seen == gpu::call_status::no_memory ? no_memory : failed(why));
+    const auto sized = recommended_lanes(where.slots, info.wave_size);
     if (!sized) return std::unexpected(sized.error());
     wanted.lanes = *sized;
   }
   switch (calls_.start(calls_.context, &wanted, &kernel_, &lanes, &why)) {
-    case gpu::answer::yes:
+    case gpu::call_status::yes:
       return {};
-    case gpu::answer::no_memory:
+    case gpu::call_status::no_memory:
       return std::unexpected(no_memory);
-    case gpu::answer::too_many_lanes:
+    case gpu::call_status::too_many_lanes:
       return std::unexpected(
           error{.code = error_code::device_lanes_refused, .found = wanted.lanes, .bound = lanes});
-    case gpu::answer::not_shared:
+    case gpu::call_status::not_shared:
       return std::unexpected(error{.code = error_code::memory_not_shared});
-    case gpu::answer::no_gpu:
-    case gpu::answer::failed:
-    case gpu::answer::busy:
+    case gpu::call_status::no_gpu:
+    case gpu::call_status::failed:
+    case gpu::call_status::busy:
       break;
   }
   return std::unexpected(failed(why));
 }
 
-void gpu_target::start_keeper() noexcept {
+void gpu_target::start_relauncher() noexcept {
   if (options_.quantum <= std::chrono::nanoseconds::zero() || options_.one_shot) return;
   keeping_.store(true, std::memory_order_relaxed);
   try {
-    keeper_ = std::thread([this]() noexcept {
+    relauncher_ = std::thread([this]() noexcept {
       while (keeping_.load(std::memory_order_relaxed)) {
         (void)running();
         std::this_thread::sleep_for(std::chrono::microseconds(200));
       }
     });
   } catch (const std::exception&) {
-    // Whoever asks how many lanes run starts the next quantum, too, only later.
-    keeping_.store(carrier_.joinable(), std::memory_order_relaxed);
+    // A call that asks for the running lanes starts the next quantum, too, only later.
+    keeping_.store(uploader_.joinable(), std::memory_order_relaxed);
   }
 }
 
-result<void> gpu_target::start_carrier(courier&& work, doorbell& bell) noexcept {
+result<void> gpu_target::start_uploader(upload_scanner&& work, doorbell& bell) noexcept {
   keeping_.store(true, std::memory_order_relaxed);
   try {
-    carrier_ =
-        std::thread([this, all = std::move(work), &bell]() mutable noexcept { carry(all, bell); });
+    uploader_ =
+        std::thread([this, all = std::move(work), &bell]() mutable noexcept { upload(all, bell); });
     return {};
   } catch (const std::bad_alloc&) {
     return std::unexpected(
@@ -240,22 +239,22 @@ result<void> gpu_target::start_carrier(courier&& work, doorbell& bell) noexcept 
   }
 }
 
-void gpu_target::carry(courier& work, doorbell& bell) noexcept {
+void gpu_target::upload(upload_scanner& work, doorbell& bell) noexcept {
   constexpr std::uint32_t busy = 20'000;  // turns without work before the doorbell is awaited
-  std::array<gpu::run, gpu::most_runs> runs;
+  std::array<gpu::slot_range, gpu::most_ranges> ranges;
   std::uint32_t room = 0;
   std::size_t found = 0;
-  for (std::uint32_t quiet = 0; keeping_.load(std::memory_order_relaxed);) {
-    gpu::reason why{};
+  for (std::uint32_t idle_passes = 0; keeping_.load(std::memory_order_relaxed);) {
+    gpu::failure why{};
     const auto count = static_cast<std::uint32_t>(found);
-    // What is refused, `check` says. Nothing is asked where nothing is on its way.
-    if ((count != 0 || room != gpu::most_runs) &&
-        calls_.carry(kernel_, runs.data(), count, &room, &why) != gpu::answer::yes)
+    // Errors surface through `check()`. Skip the call when no copy is in flight.
+    if ((count != 0 || room != gpu::most_ranges) &&
+        calls_.upload(kernel_, ranges.data(), count, &room, &why) != gpu::call_status::yes)
       return;
-    found = work.find(std::span(runs).first(std::min(room, gpu::most_runs)));
-    if (found != 0 || room != gpu::most_runs) {
-      quiet = 0;
-    } else if (++quiet < busy) {
+    found = work.find(std::span(ranges).first(std::min(room, gpu::most_ranges)));
+    if (found != 0 || room != gpu::most_ranges) {
+      idle_passes = 0;
+    } else if (++idle_passes < busy) {
       busy_wait(1);
     } else {
       (void)bell.sleep(std::chrono::milliseconds(1));
@@ -279,13 +278,13 @@ result<std::size_t> gpu_target::digest(const digest_request& what, std::span<std
                                        deadline until) noexcept {
   if (kernel_ == nullptr) return 0;
   const gpu::scan_request wanted{.what = what,
-                                 .patience = static_cast<std::uint64_t>(until.left().count())};
+                                 .timeout = static_cast<std::uint64_t>(until.left().count())};
   std::uint64_t size = 0;
-  gpu::reason why{};
+  gpu::failure why{};
   switch (calls_.scan(kernel_, &wanted, into.data(), into.size(), &size, &why)) {
-    case gpu::answer::yes:
+    case gpu::call_status::yes:
       return std::min<std::uint64_t>(size, into.size());
-    case gpu::answer::busy:
+    case gpu::call_status::busy:
       return 0;
     default:
       return std::unexpected(failed(why));
@@ -295,15 +294,15 @@ result<std::size_t> gpu_target::digest(const digest_request& what, std::span<std
 std::uint32_t gpu_target::running() const noexcept {
   if (kernel_ == nullptr) return 0;
   std::uint32_t lanes = 0;
-  gpu::reason why{};
-  return calls_.running(kernel_, &lanes, &why) == gpu::answer::yes ? lanes : 0;
+  gpu::failure why{};
+  return calls_.running(kernel_, &lanes, &why) == gpu::call_status::yes ? lanes : 0;
 }
 
 result<void> gpu_target::check() const noexcept {
   if (kernel_ == nullptr) return {};
   std::uint32_t lanes = 0;
-  gpu::reason why{};
-  if (calls_.running(kernel_, &lanes, &why) == gpu::answer::yes) return {};
+  gpu::failure why{};
+  if (calls_.running(kernel_, &lanes, &why) == gpu::call_status::yes) return {};
   return std::unexpected(failed(why));
 }
 

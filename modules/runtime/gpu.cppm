@@ -1,5 +1,5 @@
 module;
-#include <megakernel/gpu/gpu_component.h>
+#include <megakernel/gpu/plugin.h>
 #include <megakernel/lane_order.h>
 
 #include <atomic>
@@ -18,34 +18,34 @@ module;
 export module megakernel.runtime:gpu;
 import megakernel.protocol;
 import megakernel.scaling;
-import :courier;
+import :upload_scanner;
 import :deadline;
-import :feed;
+import :submission_queue;
 import :kernel;
 import :target;
 
-/// What library and component say to each other; see kernels/megakernel/gpu/gpu_component.h.
+/// The interface between library and plugin; see kernels/megakernel/gpu/gpu_plugin.h.
 export namespace megakernel::gpu {
-using gpu::answer;
-using gpu::card;
+using gpu::call_status;
+using gpu::device_info;
+using gpu::failure;
 using gpu::interface;
 using gpu::interface_version;
 using gpu::kernel;
-using gpu::most_runs;
-using gpu::reason;
+using gpu::most_ranges;
 using gpu::request;
-using gpu::run;
 using gpu::scan_request;
 using gpu::shared_memory;
+using gpu::slot_range;
 }  // namespace megakernel::gpu
 
 namespace megakernel::detail {
 
-/// A component that another process has loaded: the program `host` of this library, which is
+/// A plugin that another process has loaded: the program `host` of this library, which is
 /// started for it. The interface is there for good. Or a sentence why there is none.
 struct remote_gpu {
   const gpu::interface* calls;
-  gpu::card found;
+  gpu::device_info found;
 };
 std::expected<remote_gpu, std::string> find_remote_gpu(std::string_view name,
                                                        const std::vector<std::string>& files,
@@ -72,27 +72,27 @@ enum class gpu_process : std::uint8_t {
 [[nodiscard]] bool has_gpu_process();
 
 /// A shared object that knows a GPU, and the handlers it was compiled with. The library itself
-/// needs no GPU toolkit. A component that was loaded stays loaded.
-class gpu_component {
+/// needs no GPU toolkit. A plugin that was loaded stays loaded.
+class gpu_plugin {
  public:
   /// Loads `lib<name>.cuda.so` or `lib<name>.amd.so`, whichever finds a GPU: from the directory
   /// that the environment variable MEGAKERNEL_GPU_PATH names; without it from beside the program,
   /// from the library directory beside the program's, and from where the system looks. The error is
   /// a sentence: what was tried, and why it was not that. In a process of its own it is loaded
   /// there, and that process waits for the launch.
-  [[nodiscard]] static std::expected<gpu_component, std::string> find(
+  [[nodiscard]] static std::expected<gpu_plugin, std::string> find(
       std::string_view name = "megakernel_gpu", gpu_process where = gpu_process::shared);
 
   [[nodiscard]] const gpu::interface& calls() const noexcept { return *calls_; }
-  [[nodiscard]] std::string_view card() const noexcept { return card_; }
+  [[nodiscard]] std::string_view device_name() const noexcept { return device_name_; }
   /// Lanes that work in step; launches are whole multiples of it.
   [[nodiscard]] std::uint32_t wave_size() const noexcept { return wave_size_; }
 
  private:
-  gpu_component(const gpu::interface& calls, const gpu::card& found)
-      : calls_(&calls), card_(found.name), wave_size_(found.wave_size) {}
+  gpu_plugin(const gpu::interface& calls, const gpu::device_info& found)
+      : calls_(&calls), device_name_(found.name), wave_size_(found.wave_size) {}
   const gpu::interface* calls_;
-  std::string card_;
+  std::string device_name_;
   std::uint32_t wave_size_;
 };
 
@@ -129,7 +129,7 @@ struct gpu_options {
 /// Lanes of a GPU, over buffers in this machine's memory, which are pinned while it runs.
 class gpu_target final : public kernel_target {
  public:
-  /// The component's calls outlive the target. Error: `out_of_memory`.
+  /// The plugin's calls outlive the target. Error: `out_of_memory`.
   [[nodiscard]] static result<std::unique_ptr<gpu_target>> make(
       const gpu::interface& calls, const gpu_options& options) noexcept;
   /// Ends the kernel, at most two seconds. One that does not end keeps what it works on, unless it
@@ -138,7 +138,7 @@ class gpu_target final : public kernel_target {
 
   /// Errors: also `device_lanes_refused`, `device_failed`, `memory_not_shared`. O(slots) with a
   /// ring in the device's memory.
-  [[nodiscard]] result<void> launch(const launch_site& site) noexcept override;
+  [[nodiscard]] result<void> launch(const launch_context& context) noexcept override;
   [[nodiscard]] bool flush(deadline until) noexcept override;
   [[nodiscard]] bool makes_digests() const noexcept override { return kernel_ != nullptr; }
   /// The device scans the ring, beside the kernel. It needs room for that: zero bytes where the
@@ -155,10 +155,10 @@ class gpu_target final : public kernel_target {
   gpu_target(const gpu::interface& calls, const gpu_options& options) noexcept
       : calls_(calls), options_(options) {}
 
-  [[nodiscard]] result<void> start(const launch_site& site) noexcept;
-  void start_keeper() noexcept;
-  [[nodiscard]] result<void> start_carrier(courier&& work, doorbell& bell) noexcept;
-  void carry(courier& work, doorbell& bell) noexcept;
+  [[nodiscard]] result<void> start(const launch_context& context) noexcept;
+  void start_relauncher() noexcept;
+  [[nodiscard]] result<void> start_uploader(upload_scanner&& work, doorbell& bell) noexcept;
+  void upload(upload_scanner& work, doorbell& bell) noexcept;
   void stop_threads() noexcept;
   void bring_down() noexcept;
 
@@ -166,8 +166,8 @@ class gpu_target final : public kernel_target {
   gpu_options options_;
   gpu::kernel* kernel_ = nullptr;
   std::atomic<bool> keeping_{false};
-  std::thread keeper_;   // starts the next quantum
-  std::thread carrier_;  // brings work to a ring in the device's memory
+  std::thread relauncher_;  // starts the next quantum
+  std::thread uploader_;    // brings work to a ring in the device's memory
 };
 
 }  // namespace megakernel

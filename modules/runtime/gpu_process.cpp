@@ -31,7 +31,7 @@ module megakernel.runtime;
 import megakernel.protocol;
 
 // A GPU that a process of its own drives (kernels/megakernel/gpu/host/main.cpp): the interface of a
-// component whose calls are questions to that process. See kernels/megakernel/gpu/messages.h.
+// plugin whose calls are questions to that process. See kernels/megakernel/gpu/messages.h.
 namespace megakernel::detail {
 namespace {
 
@@ -39,8 +39,8 @@ namespace messages = gpu::messages;
 using namespace std::chrono_literals;
 
 /// A driver may take its time to come up, and a kernel to be loaded; nothing else should.
-constexpr std::chrono::seconds patience_to_start{60};
-constexpr std::chrono::seconds patience{5};
+constexpr std::chrono::seconds start_timeout{60};
+constexpr std::chrono::seconds timeout{5};
 /// How long a process is waited for that was told to end; then that is done by force.
 constexpr std::chrono::milliseconds grace{200};
 constexpr std::chrono::seconds grace_of_force{2};
@@ -113,13 +113,14 @@ class gpu_host {
   /// Asks it and waits for the answer. Once anything has gone wrong, or the kernel has failed,
   /// every call fails for the reason that the first one did. Any thread.
   template <class Call>
-  gpu::answer ask(const typename Call::asked& asked, typename Call::told& told, gpu::reason& why,
-                  int descriptor = -1, std::chrono::nanoseconds longest = patience) noexcept;
+  gpu::call_status ask(const typename Call::asked& asked, typename Call::reported& reported,
+                       gpu::failure& why, int descriptor = -1,
+                       std::chrono::nanoseconds longest = timeout) noexcept;
 
   /// A digest of its kernel's ring, by way of memory that both see. Any thread; one after the
   /// other.
-  gpu::answer scan(const gpu::scan_request& wanted, std::span<unsigned char> into,
-                   std::uint64_t& size, gpu::reason& why) noexcept;
+  gpu::call_status scan(const gpu::scan_request& wanted, std::span<unsigned char> into,
+                        std::uint64_t& size, gpu::failure& why) noexcept;
 
   /// Whether it is there still, as far as can be seen without asking.
   [[nodiscard]] bool is_there() const noexcept {
@@ -138,7 +139,7 @@ class gpu_host {
   std::span<const unsigned char> receive(deadline until) noexcept;
   void gone() noexcept;
   void give_up(const char* sentence) noexcept;
-  void end(gpu::reason* why) noexcept;
+  void end(gpu::failure* why) noexcept;
 
   std::mutex mutex_;
   pid_t child_;
@@ -146,11 +147,11 @@ class gpu_host {
   std::uint32_t questions_ = 0;
   bool failed_ = false;
   bool gone_ = false;
-  gpu::reason why_{};
+  gpu::failure why_{};
   std::array<unsigned char, messages::most_bytes> reply_{};
 
   std::mutex scanning_;
-  buffer_pages digests_;  ///< from the first scan on
+  mapped_region digests_;  ///< from the first scan on
   std::span<std::byte> digest_;
 };
 
@@ -200,7 +201,7 @@ std::expected<std::unique_ptr<gpu_host>, std::string> gpu_host::start(
         ::posix_spawnattr_setflags(
             &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP),
         ::posix_spawn_file_actions_addopen(&files_of_it, STDIN_FILENO, "/dev/null", O_RDONLY, 0),
-        // What a handler prints is no part of the program's output.
+        // A handler's output is no part of the program's output.
         ::posix_spawn_file_actions_adddup2(&files_of_it, STDERR_FILENO, STDOUT_FILENO),
         ::posix_spawn_file_actions_adddup2(&files_of_it, theirs.get(), its_end),
         ::posix_spawn_file_actions_addclosefrom_np(&files_of_it, its_end + 1)}) {
@@ -280,7 +281,7 @@ void gpu_host::gone() noexcept {
 
 /// Closes the socket, which it ends by, and waits for that; by force if need be. `why` is told how
 /// it ended where it had done so by itself.
-void gpu_host::end(gpu::reason* why) noexcept {
+void gpu_host::end(gpu::failure* why) noexcept {
   socket_.close();
   if (child_ == 0) return;
   const pid_t child = std::exchange(child_, 0);
@@ -301,14 +302,14 @@ void gpu_host::end(gpu::reason* why) noexcept {
 }
 
 template <class Call>
-gpu::answer gpu_host::ask(const typename Call::asked& asked, typename Call::told& told,
-                          gpu::reason& why, int descriptor,
-                          std::chrono::nanoseconds longest) noexcept {
+gpu::call_status gpu_host::ask(const typename Call::asked& asked, typename Call::reported& reported,
+                               gpu::failure& why, int descriptor,
+                               std::chrono::nanoseconds longest) noexcept {
   const std::lock_guard lock(mutex_);
-  told = {};
+  reported = {};
   const auto failed = [&] {
     why = why_;
-    return gpu::answer::failed;
+    return gpu::call_status::failed;
   };
   if (failed_) return failed();
   const messages::question<Call> question{
@@ -322,15 +323,15 @@ gpu::answer gpu_host::ask(const typename Call::asked& asked, typename Call::told
   messages::reply<Call> reply;
   if (!messages::decode(got.data(), got.size(), reply) || reply.head.call != question.head.call ||
       reply.head.number != question.head.number ||
-      reply.how > static_cast<std::uint32_t>(gpu::answer::busy) || reply.zero != 0) {
+      reply.how > static_cast<std::uint32_t>(gpu::call_status::busy) || reply.zero != 0) {
     give_up("the GPU's process answers what was not asked");
     return failed();
   }
   reply.why.sentence[sizeof reply.why.sentence - 1] = '\0';
   why = reply.why;
-  told = reply.body;
-  const auto how = static_cast<gpu::answer>(reply.how);
-  if (how != gpu::answer::yes) {
+  reported = reply.body;
+  const auto how = static_cast<gpu::call_status>(reply.how);
+  if (how != gpu::call_status::yes) {
     // There is nothing more to be had from it.
     why_ = reply.why;
     failed_ = true;
@@ -339,51 +340,51 @@ gpu::answer gpu_host::ask(const typename Call::asked& asked, typename Call::told
   return how;
 }
 
-gpu::answer gpu_host::scan(const gpu::scan_request& wanted, std::span<unsigned char> into,
-                           std::uint64_t& size, gpu::reason& why) noexcept {
+gpu::call_status gpu_host::scan(const gpu::scan_request& wanted, std::span<unsigned char> into,
+                                std::uint64_t& size, gpu::failure& why) noexcept {
   const std::lock_guard lock(scanning_);
   size = 0;
   if (digest_.empty()) {
     constexpr std::array<std::uint64_t, 1> bytes{std::uint64_t{abi::digest::most_words} *
                                                  sizeof(word)};
-    auto made = buffer_pages::make(bytes, std::span(&digest_, 1), true);
+    auto made = mapped_region::make(bytes, std::span(&digest_, 1), true);
     if (!made) {
       std::snprintf(why.sentence, sizeof why.sentence, "there is no memory for a digest");
       digest_ = {};
-      return gpu::answer::busy;
+      return gpu::call_status::busy;
     }
     digests_ = std::move(*made);
   }
-  const messages::scan::asked asked{.what = wanted.what, .zero = 0, .patience = wanted.patience};
-  messages::scan::told told{};
-  const auto wait = std::chrono::nanoseconds(std::min<std::uint64_t>(
-      wanted.patience, std::chrono::nanoseconds(patience_to_start).count()));
+  const messages::scan::asked asked{.what = wanted.what, .zero = 0, .timeout = wanted.timeout};
+  messages::scan::reported reported{};
+  const auto wait = std::chrono::nanoseconds(
+      std::min<std::uint64_t>(wanted.timeout, std::chrono::nanoseconds(start_timeout).count()));
   const auto how =
-      ask<messages::scan>(asked, told, why, digests_.share().descriptor, patience + wait);
-  if (how != gpu::answer::yes) return how;
-  if (told.busy != 0) return gpu::answer::busy;
+      ask<messages::scan>(asked, reported, why, digests_.share().descriptor, timeout + wait);
+  if (how != gpu::call_status::yes) return how;
+  if (reported.busy != 0) return gpu::call_status::busy;
   // Whatever that process says and has written: it is looked at where it cannot change any more.
-  if (told.bytes > digest_.size() || told.bytes > into.size()) {
+  if (reported.bytes > digest_.size() || reported.bytes > into.size()) {
     std::snprintf(why.sentence, sizeof why.sentence, "the GPU's process says too much");
-    return gpu::answer::failed;
+    return gpu::call_status::failed;
   }
-  size = told.bytes;
+  size = reported.bytes;
   std::memcpy(into.data(), digest_.data(), size);
-  return gpu::answer::yes;
+  return gpu::call_status::yes;
 }
 
 /// A kernel, as the library sees it: the process that has it.
 gpu_host& host_of(gpu::kernel* kernel) noexcept { return *reinterpret_cast<gpu_host*>(kernel); }
 
-/// A component of one name and place, and how its processes are started.
-class remote_component {
+/// A plugin of one name and place, and how its processes are started.
+class remote_plugin {
  public:
-  remote_component(std::string_view name, std::vector<std::string> files, std::string program)
+  remote_plugin(std::string_view name, std::vector<std::string> files, std::string program)
       : name_(name), files_(std::move(files)), program_(std::move(program)) {
     calls_.context = this;
   }
-  remote_component(const remote_component&) = delete;
-  remote_component& operator=(const remote_component&) = delete;
+  remote_plugin(const remote_plugin&) = delete;
+  remote_plugin& operator=(const remote_plugin&) = delete;
 
   std::expected<remote_gpu, std::string> find() {
     const std::lock_guard lock(mutex_);
@@ -392,9 +393,7 @@ class remote_component {
   }
 
  private:
-  static remote_component& of(void* context) noexcept {
-    return *static_cast<remote_component*>(context);
-  }
+  static remote_plugin& of(void* context) noexcept { return *static_cast<remote_plugin*>(context); }
 
   /// Has a process wait that has found the GPU.
   std::expected<void, std::string> prepare() {
@@ -402,64 +401,65 @@ class remote_component {
     waiting_.reset();
     auto started = gpu_host::start(program_, name_, files_);
     if (!started) return std::unexpected(started.error());
-    messages::open::told told{};
-    gpu::reason why{};
-    if ((*started)->ask<messages::open>({}, told, why, -1, patience_to_start) != gpu::answer::yes) {
-      told.why_not[sizeof told.why_not - 1] = '\0';
-      if (told.why_not[0] != '\0') return std::unexpected(told.why_not);
+    messages::open::reported reported{};
+    gpu::failure why{};
+    if ((*started)->ask<messages::open>({}, reported, why, -1, start_timeout) !=
+        gpu::call_status::yes) {
+      reported.why_not[sizeof reported.why_not - 1] = '\0';
+      if (reported.why_not[0] != '\0') return std::unexpected(reported.why_not);
       return std::unexpected("There is no GPU to run on (" + std::string(why.sentence) + ").");
     }
-    found_ = told.found;
+    found_ = reported.found;
     found_.name[sizeof found_.name - 1] = '\0';
     waiting_ = std::move(*started);
     return {};
   }
 
-  bool prepare(gpu::reason& why) {
+  bool prepare(gpu::failure& why) {
     const auto ready = prepare();
     if (!ready) std::snprintf(why.sentence, sizeof why.sentence, "%s", ready.error().c_str());
     return ready.has_value();
   }
 
-  gpu::answer look(gpu::card& found, gpu::reason& why) {
+  gpu::call_status probe(gpu::device_info& found, gpu::failure& why) {
     const std::lock_guard lock(mutex_);
-    if (!prepare(why)) return gpu::answer::no_gpu;
+    if (!prepare(why)) return gpu::call_status::no_gpu;
     found = found_;
-    return gpu::answer::yes;
+    return gpu::call_status::yes;
   }
 
   /// A process for one kernel, or null.
-  std::unique_ptr<gpu_host> take(gpu::reason& why) {
+  std::unique_ptr<gpu_host> take(gpu::failure& why) {
     const std::lock_guard lock(mutex_);
     if (!prepare(why)) return nullptr;
     return std::move(waiting_);
   }
 
-  gpu::answer start(const gpu::request& wanted, gpu::kernel*& started, std::uint32_t& lanes,
-                    gpu::reason& why) {
+  gpu::call_status start(const gpu::request& wanted, gpu::kernel*& started, std::uint32_t& lanes,
+                         gpu::failure& why) {
     messages::start::asked asked{};
     if (wanted.memory.descriptor < 0 ||
         !messages::to_places(wanted.where, wanted.memory, asked.where)) {
       std::snprintf(why.sentence, sizeof why.sentence, "the buffers are not in shared memory");
-      return gpu::answer::not_shared;
+      return gpu::call_status::not_shared;
     }
     asked.quantum = wanted.quantum;
     asked.lanes = wanted.lanes;
     asked.by_priority = wanted.by_priority != 0;
     asked.one_shot = wanted.one_shot != 0;
-    asked.ring_on_card = wanted.ring_on_card != 0;
-    messages::start::told told{};
+    asked.device_ring = wanted.device_ring != 0;
+    messages::start::reported reported{};
     std::unique_ptr<gpu_host> host;
-    gpu::answer how{};
+    gpu::call_status how{};
     // One that waited may have gone since it was seen.
     for (int tries = 0; tries < 2 && (host == nullptr || host->is_gone()); ++tries) {
       host = take(why);
-      if (host == nullptr) return gpu::answer::no_gpu;
+      if (host == nullptr) return gpu::call_status::no_gpu;
       how =
-          host->ask<messages::start>(asked, told, why, wanted.memory.descriptor, patience_to_start);
+          host->ask<messages::start>(asked, reported, why, wanted.memory.descriptor, start_timeout);
     }
-    lanes = static_cast<std::uint32_t>(told.lanes);
-    if (how == gpu::answer::yes) started = reinterpret_cast<gpu::kernel*>(host.release());
+    lanes = static_cast<std::uint32_t>(reported.lanes);
+    if (how == gpu::call_status::yes) started = reinterpret_cast<gpu::kernel*>(host.release());
     return how;
   }
 
@@ -467,62 +467,64 @@ class remote_component {
       .version = gpu::interface_version,
       .own_process = 1,
       .context = nullptr,
-      .look = [](void* context, gpu::card* found, gpu::reason* why) -> gpu::answer {
+      .probe = [](void* context, gpu::device_info* found, gpu::failure* why) -> gpu::call_status {
         try {
-          return of(context).look(*found, *why);
+          return of(context).probe(*found, *why);
         } catch (const std::bad_alloc&) {
-          return gpu::answer::no_memory;
+          return gpu::call_status::no_memory;
         }
       },
       .start = [](void* context, const gpu::request* wanted, gpu::kernel** started,
-                  std::uint32_t* lanes, gpu::reason* why) -> gpu::answer {
+                  std::uint32_t* lanes, gpu::failure* why) -> gpu::call_status {
         *started = nullptr;
         *lanes = 0;
         *why = {};
         try {
           return of(context).start(*wanted, *started, *lanes, *why);
         } catch (const std::bad_alloc&) {
-          return gpu::answer::no_memory;
+          return gpu::call_status::no_memory;
         }
       },
-      .running = [](gpu::kernel* of, std::uint32_t* lanes, gpu::reason* why) -> gpu::answer {
-        messages::running::told told{};
-        const auto how = host_of(of).ask<messages::running>({}, told, *why);
-        *lanes = static_cast<std::uint32_t>(told.lanes);
+      .running = [](gpu::kernel* of, std::uint32_t* lanes, gpu::failure* why) -> gpu::call_status {
+        messages::running::reported reported{};
+        const auto how = host_of(of).ask<messages::running>({}, reported, *why);
+        *lanes = static_cast<std::uint32_t>(reported.lanes);
         return how;
       },
       .ask_flush = [](gpu::kernel* of) -> std::uint32_t {
-        messages::ask_flush::told told{};
-        gpu::reason why;
-        (void)host_of(of).ask<messages::ask_flush>({}, told, why);
-        return static_cast<std::uint32_t>(told.number);
+        messages::ask_flush::reported reported{};
+        gpu::failure why;
+        (void)host_of(of).ask<messages::ask_flush>({}, reported, why);
+        return static_cast<std::uint32_t>(reported.number);
       },
       .flushed = [](gpu::kernel* of, std::uint32_t number) -> bool {
-        messages::flushed::told told{};
-        gpu::reason why;
-        return host_of(of).ask<messages::flushed>({.number = number}, told, why) ==
-                   gpu::answer::yes &&
-               told.yes != 0;
+        messages::flushed::reported reported{};
+        gpu::failure why;
+        return host_of(of).ask<messages::flushed>({.number = number}, reported, why) ==
+                   gpu::call_status::yes &&
+               reported.yes != 0;
       },
       .leave =
           [](gpu::kernel* of) {
-            messages::leave::told told{};
-            gpu::reason why;
-            (void)host_of(of).ask<messages::leave>({}, told, why);
+            messages::leave::reported reported{};
+            gpu::failure why;
+            (void)host_of(of).ask<messages::leave>({}, reported, why);
           },
       .close = [](gpu::kernel* of) { delete &host_of(of); },
-      .carry = [](gpu::kernel* of, const gpu::run* runs, std::uint32_t count, std::uint32_t* room,
-                  gpu::reason* why) -> gpu::answer {
-        messages::carry::asked asked{};
-        asked.count = std::min(count, gpu::most_runs);
-        std::copy_n(runs, asked.count, asked.runs);
-        messages::carry::told told{};
-        const auto how = host_of(of).ask<messages::carry>(asked, told, *why);
-        *room = static_cast<std::uint32_t>(std::min<std::uint64_t>(told.room, gpu::most_runs));
+      .upload = [](gpu::kernel* of, const gpu::slot_range* ranges, std::uint32_t count,
+                   std::uint32_t* room, gpu::failure* why) -> gpu::call_status {
+        messages::upload::asked asked{};
+        asked.count = std::min(count, gpu::most_ranges);
+        std::copy_n(ranges, asked.count, asked.ranges);
+        messages::upload::reported reported{};
+        const auto how = host_of(of).ask<messages::upload>(asked, reported, *why);
+        *room =
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(reported.room, gpu::most_ranges));
         return how;
       },
       .scan = [](gpu::kernel* of, const gpu::scan_request* wanted, void* bytes,
-                 std::uint64_t capacity, std::uint64_t* size, gpu::reason* why) -> gpu::answer {
+                 std::uint64_t capacity, std::uint64_t* size,
+                 gpu::failure* why) -> gpu::call_status {
         return host_of(of).scan(*wanted, {static_cast<unsigned char*>(bytes), capacity}, *size,
                                 *why);
       },
@@ -532,7 +534,7 @@ class remote_component {
   const std::string program_;
   std::mutex mutex_;
   std::unique_ptr<gpu_host> waiting_;
-  gpu::card found_{};
+  gpu::device_info found_{};
 };
 
 }  // namespace
@@ -542,14 +544,14 @@ std::expected<remote_gpu, std::string> find_remote_gpu(std::string_view name,
                                                        const std::string& host) {
   // Never destroyed: a target may still be closing its kernel when the program ends.
   static auto& mutex = *new std::mutex;
-  static auto& all = *new std::map<std::string, std::unique_ptr<remote_component>>;
+  static auto& all = *new std::map<std::string, std::unique_ptr<remote_plugin>>;
   std::string key = host;
   for (const std::string& file : files) key += '\n' + file;
-  remote_component* found = nullptr;
+  remote_plugin* found = nullptr;
   {
     const std::lock_guard lock(mutex);
     auto& place = all[key];
-    if (place == nullptr) place = std::make_unique<remote_component>(name, files, host);
+    if (place == nullptr) place = std::make_unique<remote_plugin>(name, files, host);
     found = place.get();
   }
   return found->find();

@@ -20,7 +20,7 @@ using device::outcome;
 using device::direct_counters;
 using device::interpreter;
 using device::is_schedulable;
-using device::look;
+using device::visit_result;
 using device::work;
 
 using device::enter;

@@ -12,7 +12,7 @@ import :buffers;
 
 export namespace megakernel {
 
-/// What a LOAD_MISS of resource `id` brings in: part of a file, to a place in the arena.
+/// The source of a LOAD_MISS of resource `id`: part of a file, to a place in the arena.
 struct file_resource {
   std::uint32_t id = 0;
   const char* path = nullptr;      ///< of a regular file

@@ -25,8 +25,8 @@ void copy_words(const word* from, std::size_t first, std::size_t end, std::byte*
     store_word(to, i, load(from + i, std::memory_order_acquire));
 }
 
-/// The one read here that a producer's stores may cross. What it yields counts only where the looks
-/// before and after it agree, which is why the thread sanitizer is told to leave it alone.
+/// The one read here that a producer's stores may cross. What it yields counts only where the
+/// samples before and after it agree, which is why the thread sanitizer is told to leave it alone.
 [[clang::no_sanitize("thread")]] void copy_body(const word* slot, std::byte* to) noexcept {
   constexpr std::size_t pairs = abi::slot_words / 2;
   const auto* const from = reinterpret_cast<const volatile std::uint64_t*>(slot);
@@ -36,15 +36,16 @@ void copy_words(const word* from, std::size_t first, std::size_t end, std::byte*
 }
 
 /// Whether the slot was copied whole.
-bool copy_slot(const work_feed& feed, const word* from, std::uint32_t slot,
+bool copy_slot(const submission_queue& queue, const word* from, std::uint32_t slot,
                std::byte* to) noexcept {
   for (int i = 0; i < tries_per_slot; ++i) {
-    const std::uint64_t life = feed.generation(slot);
-    if ((life & 1) != 0) continue;
+    const std::uint64_t generation = queue.generation_of(slot);
+    if ((generation & 1) != 0) continue;
     const word status = load(from, std::memory_order_acquire);
     copy_body(from, to);
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (load(from, std::memory_order_acquire) != status || feed.generation(slot) != life) continue;
+    if (load(from, std::memory_order_acquire) != status || queue.generation_of(slot) != generation)
+      continue;
     store_word(to, abi::status_word, status);
     return true;
   }
@@ -65,7 +66,7 @@ void detail::copy_control(const device::launch& where, std::byte* to) noexcept {
   copy_words(where.control, abi::done_count_high_word + 1, where.control_words, to);
 }
 
-result<void> live_snapshot::take(kernel_buffers& buffers, const work_feed& feed,
+result<void> live_snapshot::take(kernel_buffers& buffers, const submission_queue& queue,
                                  kernel_target* target, deadline until) noexcept {
   const device::launch& where = buffers.where();
   const std::size_t pages = (std::size_t{where.slots} + page_slots - 1) / page_slots;
@@ -84,14 +85,14 @@ result<void> live_snapshot::take(kernel_buffers& buffers, const work_feed& feed,
 
   flushed_ = target != nullptr && target->flush(until);
 
-  // What was accepted after the claims: it has grown meanwhile, and so the inequality holds.
+  // Accepted is read after the claims: it has grown meanwhile, and so the inequality holds.
   detail::copy_control(where, control_.data());
-  accepted_ = feed.accepted();
+  accepted_ = queue.accepted();
 
   torn_.clear();
   for (std::uint32_t slot = 0; slot < where.slots; ++slot) {
     const std::size_t at = std::size_t{slot} * abi::slot_words;
-    if (copy_slot(feed, where.ring + at, slot, ring_.data() + at * sizeof(word))) continue;
+    if (copy_slot(queue, where.ring + at, slot, ring_.data() + at * sizeof(word))) continue;
     const std::uint32_t page = slot / page_slots;
     if (torn_.empty() || torn_[torn_.size() - 1] != page) torn_.push_within_capacity(page);
   }

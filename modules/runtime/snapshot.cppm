@@ -9,7 +9,7 @@ export module megakernel.runtime:snapshot;
 import megakernel.protocol;
 import :buffers;
 import :deadline;
-import :feed;
+import :submission_queue;
 import :target;
 
 export namespace megakernel {
@@ -17,12 +17,12 @@ export namespace megakernel {
 /// A copy of the buffers of a kernel that keeps running, for the decoders.
 ///
 /// A slot is copied between two looks at its generation and its status. A producer moves the
-/// generation before it writes the first word and after the last, so that where the looks agree no
-/// half-written slot was seen: a status alone could have gone round to the same value. Where they
-/// keep changing, the slot is copied again, a few times, and then its page of 32 slots is labelled
-/// torn and the slot reads as unknown status, never as something it was not. Words 14 and 15 of a
-/// CLAIMED slot are its lane's and may be changing. Different slots are of different moments: over
-/// a whole ring that is worked on no single moment could be had.
+/// generation before it writes the first word and after the last, so that where the samples agree
+/// no half-written slot was seen: a status alone could have gone round to the same value. Where
+/// they keep changing, the slot is copied again, a few times, and then its page of 32 slots is
+/// labelled torn and the slot reads as unknown status, never as something it was not. Words 14 and
+/// 15 of a CLAIMED slot are its lane's and may be changing. Different slots are of different
+/// moments: over a whole ring that is worked on no single moment could be had.
 ///
 /// The control words are copied in an order that keeps these inequalities, all modulo 2^32, while
 /// every lane flushes as `counter_batch` does:
@@ -37,7 +37,7 @@ class live_snapshot {
   /// Copies all buffers. Storage is kept between calls. With a target the lanes are asked to flush
   /// their counts first, until `until`; `flushed` says whether all did. Error: `out_of_memory`;
   /// then the snapshot is empty. O(bytes).
-  [[nodiscard]] result<void> take(kernel_buffers& buffers, const work_feed& feed,
+  [[nodiscard]] result<void> take(kernel_buffers& buffers, const submission_queue& queue,
                                   kernel_target* target = nullptr,
                                   deadline until = deadline::immediate()) noexcept;
 

@@ -10,16 +10,16 @@ export module megakernel.runtime:target;
 import megakernel.protocol;
 import :buffers;
 import :deadline;
-import :feed;
+import :submission_queue;
 import :kernel;
 
 export namespace megakernel {
 
-/// What lanes are started on. All of it outlives them.
-struct launch_site {
+/// The launch context of lanes. All of it outlives them.
+struct launch_context {
   const kernel_buffers& buffers;
   doorbell& bell;
-  const work_feed* feed = nullptr;  ///< that publishes into the buffers, if one does
+  const submission_queue* queue = nullptr;  ///< that publishes into the buffers, if one does
 };
 
 /// Where lanes run: threads of this machine, or a GPU.
@@ -33,7 +33,7 @@ class kernel_target {
 
   /// Starts the lanes. Once a target. Errors: `already_launched`, `lanes_refused` when the system
   /// gives no more threads or the device no room, `out_of_memory`; then no lane runs.
-  [[nodiscard]] virtual result<void> launch(const launch_site& site) noexcept = 0;
+  [[nodiscard]] virtual result<void> launch(const launch_context& context) noexcept = 0;
 
   /// Asks the lanes to add to the control buffer what they have counted so far; whether all had
   /// done so by `until`. A lane inside a handler answers after it.

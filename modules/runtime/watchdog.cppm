@@ -7,7 +7,7 @@ import megakernel.health;
 import megakernel.protocol;
 import :buffers;
 import :deadline;
-import :feed;
+import :submission_queue;
 import :snapshot;
 import :target;
 
@@ -17,21 +17,21 @@ export namespace megakernel {
 /// diagnostician. It has no thread of its own: whoever owns it looks as often as it likes.
 class watchdog {
  public:
-  /// `patience`: how long nothing may be drained before an alarm.
-  explicit watchdog(std::chrono::nanoseconds patience = std::chrono::seconds(1)) noexcept
-      : doctor_({.patience = patience}) {}
+  /// `hold_time`: how long nothing may be drained before an alarm.
+  explicit watchdog(std::chrono::nanoseconds hold_time = std::chrono::seconds(1)) noexcept
+      : doctor_({.hold_time = hold_time}) {}
 
   /// Errors: those of `live_snapshot::take`, `ring_telemetry::decode` and `diagnostician::look`.
-  /// The report's spans live until the next look. O(slots).
-  [[nodiscard]] result<health_report> look(kernel_buffers& buffers, const work_feed& feed,
-                                           kernel_target* target,
-                                           const window_opcodes& windows = {},
-                                           deadline flush = deadline::immediate()) noexcept;
+  /// The report's spans live until the next sample. O(slots).
+  [[nodiscard]] result<health_report> observe(kernel_buffers& buffers,
+                                              const submission_queue& queue, kernel_target* target,
+                                              const window_opcodes& windows = {},
+                                              deadline flush = deadline::immediate()) noexcept;
 
-  /// What the last look saw.
+  /// The telemetry of the last sample.
   [[nodiscard]] inline const live_snapshot& snapshot() const noexcept { return snapshot_; }
   [[nodiscard]] inline const ring_telemetry& telemetry() const noexcept { return telemetry_; }
-  /// What the last look found; without findings before the first.
+  /// The diagnosis of the last sample; without findings before the first.
   [[nodiscard]] inline const megakernel::diagnosis& diagnosis() const noexcept { return found_; }
 
  private:

@@ -52,27 +52,27 @@ result<std::unique_ptr<cpu_workers>> cpu_workers::make(const worker_options& opt
     std::unique_ptr<cpu_workers> made(new cpu_workers);
     made->main_ = main;
     made->options_ = options;
-    made->crew_ = std::make_shared<detail::worker_crew>();
-    made->crew_->lanes = std::make_unique<detail::worker_crew::lane[]>(options.workers);
+    made->state_ = std::make_shared<detail::worker_state>();
+    made->state_->lanes = std::make_unique<detail::worker_state::lane[]>(options.workers);
     made->threads_ = std::make_unique<threads>();
     made->threads_->all.reserve(options.workers);
     return made;
   } catch (const std::bad_alloc&) {
-    return no_memory(options.workers, sizeof(detail::worker_crew::lane));
+    return no_memory(options.workers, sizeof(detail::worker_state::lane));
   }
 }
 
-result<void> cpu_workers::launch(const launch_site& site) noexcept {
+result<void> cpu_workers::launch(const launch_context& context) noexcept {
   auto& all = threads_->all;
   if (!all.empty()) return std::unexpected(error{.code = error_code::already_launched});
-  const device::launch& where = site.buffers.where();
-  crew_->where = where;
-  crew_->options = options_;
-  crew_->bell = &site.bell;
+  const device::launch& where = context.buffers.where();
+  state_->where = where;
+  state_->options = options_;
+  state_->bell = &context.bell;
   for (std::uint32_t i = 0; i < options_.workers; ++i) {
-    crew_->running.fetch_add(1, std::memory_order_relaxed);
+    state_->running.fetch_add(1, std::memory_order_relaxed);
     const auto undo = [&](const error& why) {
-      crew_->running.fetch_sub(1, std::memory_order_relaxed);
+      state_->running.fetch_sub(1, std::memory_order_relaxed);
       // Those that did start find SHUTDOWN and leave: a launch is whole or refused.
       device::host_memory{}.store(where.control + abi::shutdown_word, 1, device::release,
                                   device::in_system);
@@ -83,9 +83,9 @@ result<void> cpu_workers::launch(const launch_site& site) noexcept {
       return std::unexpected(why);
     };
     try {
-      all.emplace_back([crew = crew_, main = main_, i]() noexcept {
-        main(*crew, i);
-        crew->running.fetch_sub(1, std::memory_order_release);
+      all.emplace_back([state = state_, main = main_, i]() noexcept {
+        main(*state, i);
+        state->running.fetch_sub(1, std::memory_order_release);
       });
     } catch (const std::bad_alloc&) {
       return undo({.code = error_code::out_of_memory, .found = 1, .bound = sizeof(std::thread)});
@@ -97,17 +97,17 @@ result<void> cpu_workers::launch(const launch_site& site) noexcept {
 }
 
 bool cpu_workers::flush(deadline until) noexcept {
-  const std::uint32_t asked = crew_->flush_asked.fetch_add(1, std::memory_order_relaxed) + 1;
+  const std::uint32_t asked = state_->flush_asked.fetch_add(1, std::memory_order_relaxed) + 1;
   if (threads_->all.empty()) return true;
   backoff wait;
   for (std::uint32_t i = 0; i < options_.workers;) {
-    const std::uint32_t flushed = crew_->lanes[i].flushed.load(std::memory_order_acquire);
+    const std::uint32_t flushed = state_->lanes[i].flushed.load(std::memory_order_acquire);
     if (flushed - asked < 1u << 31 || running() == 0) {
       ++i;
     } else if (until.passed()) {
       return false;
     } else {
-      crew_->bell->ring();
+      state_->bell->ring();
       wait.pause();
     }
   }
@@ -115,7 +115,7 @@ bool cpu_workers::flush(deadline until) noexcept {
 }
 
 std::uint32_t cpu_workers::running() const noexcept {
-  return crew_->running.load(std::memory_order_acquire);
+  return state_->running.load(std::memory_order_acquire);
 }
 
 }  // namespace megakernel

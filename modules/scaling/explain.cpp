@@ -229,7 +229,7 @@ constexpr description describe(rule by) noexcept {
 
 }  // namespace
 
-std::string_view name(decision what) noexcept {
+std::string_view to_string(decision what) noexcept {
   switch (what) {
     case decision::signals:
       return "signals";
@@ -295,7 +295,7 @@ reason_text reason::sentence() const noexcept {
     if (form == "%") {
       append_percent(value);
     } else if (form == "t") {
-      append(megakernel::name(static_cast<launch_topology>(value)));
+      append(megakernel::to_string(static_cast<launch_topology>(value)));
     } else {
       append_number(value);
       append(form);
@@ -319,7 +319,7 @@ explanation explain(const launch_policy& policy, const launch_request& request,
   explanation why;
   launch_request effective = request;
   const auto outcome = detail::decide(policy.parameters(), effective, previous, why);
-  why.settle(effective, outcome);
+  why.finish(effective, outcome);
   return why;
 }
 

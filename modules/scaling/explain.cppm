@@ -13,7 +13,7 @@ import :recommend;
 
 export namespace megakernel {
 
-/// What a reason is about, in the order the policy decides.
+/// The decision behind a reason, in the order the policy decides.
 enum class decision : std::uint8_t {
   signals,    ///< what is known, and what was inferred
   promotion,  ///< whether hot opcodes and windows are fused
@@ -29,7 +29,7 @@ enum class decision : std::uint8_t {
 };
 
 /// `"topology"` and so on.
-[[nodiscard]] std::string_view name(decision what) noexcept;
+[[nodiscard]] std::string_view to_string(decision what) noexcept;
 
 /// The rule that decided. Comments name the numbers a reason carries for it, in their order.
 enum class rule : std::uint8_t {
@@ -153,12 +153,12 @@ class explanation {
 
   /// Adds a reason. Beyond 32 they are dropped; no decision takes as many.
   template <class... Numbers>
-  constexpr void note(rule by, Numbers... numbers) noexcept {
+  constexpr void record(rule by, Numbers... numbers) noexcept {
     if (size_ < reasons_.size())
       reasons_[size_++] = {.by = by, .numbers = {static_cast<std::uint64_t>(numbers)...}};
   }
   /// The decision's end.
-  inline void settle(const launch_request& request,
+  inline void finish(const launch_request& request,
                      const result<launch_recommendation>& outcome) noexcept {
     request_ = request;
     outcome_ = outcome;

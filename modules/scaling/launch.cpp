@@ -20,34 +20,34 @@ result<void> fill(const ring_summary& telemetry, launch_request& request, Record
   const runtime_counters ring = telemetry.counters();
   if (request.graph_node_count == 0) {
     request.graph_node_count = ring.total_slots;
-    recorder.note(rule::ring_stands_for_nodes, ring.total_slots);
+    recorder.record(rule::ring_stands_for_nodes, ring.total_slots);
   }
   if (request.graph_edge_count == 0) {
     request.graph_edge_count = ring.queue_depth;
-    recorder.note(rule::ring_stands_for_edges, ring.queue_depth);
+    recorder.record(rule::ring_stands_for_edges, ring.queue_depth);
   }
   if (request.frontier_density_bps == 0 && ring.frontier_density_bps != 0) {
     // At most 10,000: a share of the ring.
     request.frontier_density_bps = static_cast<std::uint16_t>(ring.frontier_density_bps);
-    recorder.note(rule::ring_stands_for_density, ring.queue_depth, ring.total_slots,
-                  ring.frontier_density_bps);
+    recorder.record(rule::ring_stands_for_density, ring.queue_depth, ring.total_slots,
+                    ring.frontier_density_bps);
   }
   request.hot_opcode_count = telemetry.control().metrics().size();
-  recorder.note(rule::ring_hot_opcodes, request.hot_opcode_count);
+  recorder.record(rule::ring_hot_opcodes, request.hot_opcode_count);
   request.hot_window_count = static_cast<std::uint32_t>(
       std::ranges::count_if(telemetry.windows(), [](const window_telemetry& w) {
         return std::uint64_t{w.required_slots} + w.lookahead_slots >= hot_window_slots;
       }));
-  recorder.note(rule::ring_hot_windows, request.hot_window_count, hot_window_slots);
+  recorder.record(rule::ring_hot_windows, request.hot_window_count, hot_window_slots);
   const std::uint64_t requeued = telemetry.occupancy().requeue;
   if (requeued > most - request.requeue_count) {
-    recorder.note(rule::refused);
+    recorder.record(rule::refused);
     return std::unexpected(error{.code = error_code::requeue_count_overflow,
                                  .found = request.requeue_count,
                                  .bound = requeued});
   }
   request.requeue_count += requeued;
-  if (requeued != 0) recorder.note(rule::ring_requeues, requeued, request.requeue_count);
+  if (requeued != 0) recorder.record(rule::ring_requeues, requeued, request.requeue_count);
   return {};
 }
 
@@ -64,8 +64,8 @@ result<launch_recommendation> decide(const policy_parameters& policy, const ring
 
 result<launch_request> with_telemetry(const ring_summary& telemetry,
                                       launch_request request) noexcept {
-  constexpr detail::silent nobody;
-  if (const auto filled = fill(telemetry, request, nobody); !filled)
+  constexpr detail::null_trace untraced;
+  if (const auto filled = fill(telemetry, request, untraced); !filled)
     return std::unexpected(filled.error());
   return request;
 }
@@ -74,9 +74,9 @@ result<launch_recommendation> recommend_launch(const launch_policy& policy,
                                                const ring_summary& telemetry,
                                                const launch_request& request,
                                                std::optional<launch_topology> previous) noexcept {
-  constexpr detail::silent nobody;
+  constexpr detail::null_trace untraced;
   launch_request effective = request;
-  return decide(policy.parameters(), telemetry, effective, previous, nobody);
+  return decide(policy.parameters(), telemetry, effective, previous, untraced);
 }
 
 result<launch_recommendation> recommend_launch(const ring_summary& telemetry,
@@ -98,7 +98,7 @@ explanation explain_launch(const launch_policy& policy, const ring_summary& tele
   explanation why;
   launch_request effective = request;
   const auto outcome = decide(policy.parameters(), telemetry, effective, previous, why);
-  why.settle(effective, outcome);
+  why.finish(effective, outcome);
   return why;
 }
 

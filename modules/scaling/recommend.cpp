@@ -26,9 +26,11 @@ std::string_view named(const std::array<std::string_view, Count>& names, Enum va
 
 }  // namespace
 
-std::string_view name(launch_topology topology) noexcept { return named(topologies, topology); }
-std::string_view name(queue_pressure pressure) noexcept { return named(pressures, pressure); }
-std::string_view name(execution_mode mode) noexcept { return named(modes, mode); }
+std::string_view to_string(launch_topology topology) noexcept {
+  return named(topologies, topology);
+}
+std::string_view to_string(queue_pressure pressure) noexcept { return named(pressures, pressure); }
+std::string_view to_string(execution_mode mode) noexcept { return named(modes, mode); }
 
 std::optional<launch_topology> topology_named(std::string_view text) noexcept {
   for (std::size_t i = 0; i < topologies.size(); ++i) {
@@ -41,16 +43,16 @@ result<launch_recommendation> recommend(const launch_request& request,
                                         std::optional<launch_topology> previous) noexcept {
   // Constants, so that the divisions by thresholds are none.
   constexpr policy_parameters standard = launch_policy::standard().parameters();
-  constexpr detail::silent nobody;
+  constexpr detail::null_trace untraced;
   launch_request effective = request;
-  return detail::decide(standard, effective, previous, nobody);
+  return detail::decide(standard, effective, previous, untraced);
 }
 
 result<launch_recommendation> recommend(const launch_policy& policy, const launch_request& request,
                                         std::optional<launch_topology> previous) noexcept {
-  constexpr detail::silent nobody;
+  constexpr detail::null_trace untraced;
   launch_request effective = request;
-  return detail::decide(policy.parameters(), effective, previous, nobody);
+  return detail::decide(policy.parameters(), effective, previous, untraced);
 }
 
 }  // namespace megakernel

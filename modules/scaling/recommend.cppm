@@ -32,13 +32,13 @@ enum class queue_pressure : std::uint8_t {
 enum class execution_mode : std::uint8_t { interpreter, jit };
 
 /// `"SparseFrontier"` and so on, as in the golden vectors; empty for a value that is none.
-[[nodiscard]] std::string_view name(launch_topology topology) noexcept;
-[[nodiscard]] std::string_view name(queue_pressure pressure) noexcept;
-[[nodiscard]] std::string_view name(execution_mode mode) noexcept;
+[[nodiscard]] std::string_view to_string(launch_topology topology) noexcept;
+[[nodiscard]] std::string_view to_string(queue_pressure pressure) noexcept;
+[[nodiscard]] std::string_view to_string(execution_mode mode) noexcept;
 /// The topology of that name, which is case-sensitive.
 [[nodiscard]] std::optional<launch_topology> topology_named(std::string_view text) noexcept;
 
-/// What is known of the next launch. Zero means "not known" or "choose for me" where a
+/// The inputs for the next launch. Zero means "not known" or "choose for me" where a
 /// comment says so. docs/protocol.md#launch-request
 struct launch_request {
   std::uint32_t queue_len = 0;                ///< items waiting

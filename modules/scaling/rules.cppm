@@ -16,9 +16,9 @@ import :sizing;
 /// with one that keeps what it is told.
 namespace megakernel::detail {
 
-struct silent {
+struct null_trace {
   template <class... Numbers>
-  constexpr void note(rule, Numbers...) const noexcept {}
+  constexpr void record(rule, Numbers...) const noexcept {}
 };
 
 /// Basis points of worker groups that go at the memory threshold; as many again go over the rest
@@ -28,10 +28,10 @@ inline constexpr std::uint32_t shed_bps = 2500;
 inline constexpr std::uint32_t sparse_groups_floor = 32;
 
 template <class Recorder>
-class decider {
+class policy_evaluator {
  public:
-  constexpr decider(const policy_parameters& policy, launch_request& request,
-                    std::optional<launch_topology> previous, Recorder& recorder) noexcept
+  constexpr policy_evaluator(const policy_parameters& policy, launch_request& request,
+                             std::optional<launch_topology> previous, Recorder& recorder) noexcept
       : policy_(policy), request_(request), previous_(previous), recorder_(recorder) {}
 
   constexpr result<launch_recommendation> operator()() noexcept {
@@ -67,14 +67,14 @@ class decider {
   }
 
  private:
-  static constexpr bool records = !std::is_same_v<std::remove_const_t<Recorder>, silent>;
+  static constexpr bool records = !std::is_same_v<std::remove_const_t<Recorder>, null_trace>;
 
   template <class... Numbers>
-  constexpr void note(rule by, Numbers... numbers) const noexcept {
-    recorder_.note(by, static_cast<std::uint64_t>(numbers)...);
+  constexpr void record(rule by, Numbers... numbers) const noexcept {
+    recorder_.record(by, static_cast<std::uint64_t>(numbers)...);
   }
   [[nodiscard]] constexpr std::unexpected<error> refuse(const error& why) const noexcept {
-    note(rule::refused);
+    record(rule::refused);
     return std::unexpected(why);
   }
   [[nodiscard]] constexpr bool promotes() const noexcept { return hot_opcodes_ | hot_windows_; }
@@ -86,14 +86,14 @@ class decider {
   constexpr void infer_density() noexcept {
     const std::uint32_t nodes = request_.graph_node_count;
     if (request_.frontier_density_bps != 0) {
-      note(rule::density_given, request_.frontier_density_bps);
+      record(rule::density_given, request_.frontier_density_bps);
     } else if (request_.queue_len != 0 && nodes != 0) {
       const std::uint64_t active = std::min(request_.queue_len, nodes);
       request_.frontier_density_bps = static_cast<std::uint16_t>(
           std::clamp<std::uint64_t>(active * whole_bps / nodes, 1, whole_bps));
-      note(rule::density_inferred, request_.queue_len, nodes, request_.frontier_density_bps);
+      record(rule::density_inferred, request_.queue_len, nodes, request_.frontier_density_bps);
     } else {
-      note(rule::density_unknown);
+      record(rule::density_unknown);
     }
   }
 
@@ -102,12 +102,12 @@ class decider {
     const std::uint64_t resident = request_.resident_device_bytes;
     const std::uint64_t budget = request_.device_memory_budget_bytes;
     if (request_.memory_pressure_bps != 0) {
-      note(rule::memory_given, request_.memory_pressure_bps);
+      record(rule::memory_given, request_.memory_pressure_bps);
     } else if (budget != 0 && resident != 0) {
       request_.memory_pressure_bps = share_bps(resident, budget);
-      note(rule::memory_inferred, resident, budget, request_.memory_pressure_bps);
+      record(rule::memory_inferred, resident, budget, request_.memory_pressure_bps);
     } else {
-      note(rule::memory_unknown);
+      record(rule::memory_unknown);
     }
   }
 
@@ -123,42 +123,43 @@ class decider {
   constexpr void promote() noexcept {
     hot_opcodes_ = request_.hot_opcode_count >= policy_.hot_opcode_threshold;
     hot_windows_ = request_.hot_window_count >= policy_.hot_window_threshold;
-    note(hot_opcodes_ ? rule::opcodes_hot : rule::opcodes_cold, request_.hot_opcode_count,
-         policy_.hot_opcode_threshold);
-    note(hot_windows_ ? rule::windows_hot : rule::windows_cold, request_.hot_window_count,
-         policy_.hot_window_threshold);
+    record(hot_opcodes_ ? rule::opcodes_hot : rule::opcodes_cold, request_.hot_opcode_count,
+           policy_.hot_opcode_threshold);
+    record(hot_windows_ ? rule::windows_hot : rule::windows_cold, request_.hot_window_count,
+           policy_.hot_window_threshold);
   }
 
-  /// What the numbers alone say. docs/protocol.md#raw-topology
+  /// The topology by the numbers alone. docs/protocol.md#raw-topology
   [[nodiscard]] constexpr launch_topology raw_topology() const noexcept {
     using enum launch_topology;
     const std::uint32_t density = request_.frontier_density_bps;
     if (request_.queue_len == 0) {
-      note(rule::nothing_queued);
+      record(rule::nothing_queued);
       return empty;
     }
     if (memory_is_short()) {
-      note(rule::memory_short, request_.memory_pressure_bps, policy_.memory_pressure_bps);
+      record(rule::memory_short, request_.memory_pressure_bps, policy_.memory_pressure_bps);
       return memory_constrained;
     }
     if (density <= policy_.sparse_bps) {
-      note(rule::frontier_sparse, density, policy_.sparse_bps);
+      record(rule::frontier_sparse, density, policy_.sparse_bps);
       return sparse_frontier;
     }
     if (density < policy_.dense_bps) {
-      note(rule::frontier_between, density, policy_.sparse_bps, policy_.dense_bps);
+      record(rule::frontier_between, density, policy_.sparse_bps, policy_.dense_bps);
       return hybrid_frontier;
     }
     const std::uint32_t edges = request_.graph_edge_count;
     if (request_.graph_node_count == 0) {
-      note(rule::frontier_dense_no_graph, density, policy_.dense_bps);
+      record(rule::frontier_dense_no_graph, density, policy_.dense_bps);
     } else if (edges < policy_.fusion_edge_threshold) {
-      note(rule::frontier_dense_few_edges, density, policy_.dense_bps, edges,
-           policy_.fusion_edge_threshold);
+      record(rule::frontier_dense_few_edges, density, policy_.dense_bps, edges,
+             policy_.fusion_edge_threshold);
     } else if (!promotes()) {
-      note(rule::frontier_dense_cold, density, policy_.dense_bps);
+      record(rule::frontier_dense_cold, density, policy_.dense_bps);
     } else {
-      note(rule::frontier_fused, density, policy_.dense_bps, edges, policy_.fusion_edge_threshold);
+      record(rule::frontier_fused, density, policy_.dense_bps, edges,
+             policy_.fusion_edge_threshold);
       return fused_dense;
     }
     return dense_frontier;
@@ -195,19 +196,19 @@ class decider {
     if constexpr (records) {
       if (!previous_ || !open) return raw;
       if (by_memory) {
-        note(rule::memory_held, pressure, memory_low, policy_.memory_pressure_bps, before);
+        record(rule::memory_held, pressure, memory_low, policy_.memory_pressure_bps, before);
       } else if (under_sparse) {
-        note(rule::held_below, density, sparse_high, policy_.sparse_bps, before);
+        record(rule::held_below, density, sparse_high, policy_.sparse_bps, before);
       } else if (over_sparse) {
-        note(rule::held_above, density, sparse_low, policy_.sparse_bps, before);
+        record(rule::held_above, density, sparse_low, policy_.sparse_bps, before);
       } else if (under_dense) {
-        note(rule::held_below, density, dense_high, policy_.dense_bps, before);
+        record(rule::held_below, density, dense_high, policy_.dense_bps, before);
       } else if (over_dense) {
-        note(rule::held_above, density, dense_low, policy_.dense_bps, before);
+        record(rule::held_above, density, dense_low, policy_.dense_bps, before);
       } else if (before == raw) {
-        note(rule::previous_same, before);
+        record(rule::previous_same, before);
       } else {
-        note(rule::previous_left, before, raw);
+        record(rule::previous_left, before, raw);
       }
     }
     const bool held = by_memory | under_sparse | over_sparse | under_dense | over_dense;
@@ -228,7 +229,7 @@ class decider {
       const std::uint32_t shed = shed_bps + std::min(over, span) * shed_bps / span;
       const auto kept =
           static_cast<std::uint32_t>(std::uint64_t{groups} * (whole_bps - shed) / whole_bps);
-      note(rule::workers_shed, groups, shed, kept, pressure_bps);
+      record(rule::workers_shed, groups, shed, kept, pressure_bps);
       return kept;  // at least 1: no more than half of two or more go
     }
     if (groups > 1 && topology_ == sparse_frontier && request_.graph_node_count != 0 &&
@@ -237,10 +238,10 @@ class decider {
       const std::uint32_t counted = std::min(density_bps, span);
       const auto scaled = static_cast<std::uint32_t>(std::uint64_t{groups} * counted / span);
       const std::uint32_t kept = std::max(scaled, std::min(groups, sparse_groups_floor));
-      note(rule::workers_few_active, groups, counted, span, kept);
+      record(rule::workers_few_active, groups, counted, span, kept);
       return kept;
     }
-    if (groups != 0) note(rule::workers_requested, groups);
+    if (groups != 0) record(rule::workers_requested, groups);
     return groups;
   }
 
@@ -251,9 +252,9 @@ class decider {
     const std::uint32_t invocations = request_.limits.max_compute_invocations_per_workgroup;
     if (wanted == 0) {
       wanted = default_worker_groups(most, invocations, policy_.sizing);
-      note(rule::workers_occupancy, std::min(wanted, most), most, invocations);
+      record(rule::workers_occupancy, std::min(wanted, most), most, invocations);
     } else if (wanted > most) {
-      note(rule::workers_clipped, wanted, most);
+      record(rule::workers_clipped, wanted, most);
     }
     return std::min(wanted, most);
   }
@@ -265,16 +266,16 @@ class decider {
         geometry_of(queue, groups, request_.limits.max_workgroup_size_x, policy_.sizing);
     const std::uint32_t width = g.workgroup_size_x;
     if (width == groups) {
-      note(rule::width_of_workers, width);
+      record(rule::width_of_workers, width);
     } else {
-      note(rule::width_clipped, groups, width);
+      record(rule::width_clipped, groups, width);
     }
     if (g.slot_count == queue) {
-      note(rule::slots_exact, queue);
+      record(rule::slots_exact, queue);
     } else if (g.slot_count > queue) {
-      note(rule::slots_padded, g.slot_count, queue, width);
+      record(rule::slots_padded, g.slot_count, queue, width);
     } else {
-      note(rule::slots_saturated, g.slot_count, queue, queue - g.slot_count);
+      record(rule::slots_saturated, g.slot_count, queue, queue - g.slot_count);
     }
     note_grid(g, groups);
     return g;
@@ -285,10 +286,10 @@ class decider {
     const auto covering = [&g] { return g.slot_count / g.workgroup_size_x; };
     if constexpr (records) {
       if (launched == covering()) {
-        note(rule::grid_covers, launched, g.workgroup_size_x);
+        record(rule::grid_covers, launched, g.workgroup_size_x);
       } else {
-        note(launched == groups ? rule::grid_capped_by_workers : rule::grid_capped_by_policy,
-             launched, covering());
+        record(launched == groups ? rule::grid_capped_by_workers : rule::grid_capped_by_policy,
+               launched, covering());
       }
     }
   }
@@ -298,29 +299,29 @@ class decider {
     using enum queue_pressure;
     const std::uint32_t queue = request_.queue_len;
     if (queue == 0) {
-      note(rule::queue_empty);
+      record(rule::queue_empty);
       return empty;
     }
     if (request_.requeue_count > 0) {
-      note(rule::queue_requeued, request_.requeue_count);
+      record(rule::queue_requeued, request_.requeue_count);
       return saturated;
     }
     if (queue >= std::uint64_t{policy_.saturated_waves} * lanes) {
-      note(rule::queue_waves, queue, lanes, policy_.saturated_waves);
+      record(rule::queue_waves, queue, lanes, policy_.saturated_waves);
       return saturated;
     }
     if (queue >= lanes) {
-      note(rule::queue_fills_lanes, queue, lanes, policy_.saturated_waves);
+      record(rule::queue_fills_lanes, queue, lanes, policy_.saturated_waves);
       return balanced;
     }
-    note(rule::queue_short_of_lanes, queue, lanes);
+    record(rule::queue_short_of_lanes, queue, lanes);
     return light;
   }
 
   /// docs/protocol.md#hit-capacity
   [[nodiscard]] constexpr result<std::uint32_t> hit_capacity() const noexcept {
     if (request_.requested_hit_capacity != 0) {
-      note(rule::hits_requested, request_.requested_hit_capacity);
+      record(rule::hits_requested, request_.requested_hit_capacity);
       return request_.requested_hit_capacity;
     }
     constexpr std::uint32_t most = std::numeric_limits<std::uint32_t>::max();
@@ -337,13 +338,13 @@ class decider {
     }
     const auto hits = static_cast<std::uint32_t>(expected * multiplier);
     if (hits < policy_.min_hit_capacity) {
-      note(rule::hits_minimum, hits, policy_.min_hit_capacity);
+      record(rule::hits_minimum, hits, policy_.min_hit_capacity);
       return policy_.min_hit_capacity;
     }
     if (memory_is_short()) {
-      note(rule::hits_derived_tight, queue, each, hits, request_.memory_pressure_bps);
+      record(rule::hits_derived_tight, queue, each, hits, request_.memory_pressure_bps);
     } else {
-      note(rule::hits_derived, queue, each, multiplier, hits);
+      record(rule::hits_derived, queue, each, multiplier, hits);
     }
     return hits;
   }
@@ -359,12 +360,12 @@ class decider {
     }
     const std::uint64_t peak = resident + scratch;
     if (budget == 0) {
-      note(rule::peak_unbounded, peak, resident, hits, policy_.scratch_bytes_per_hit);
+      record(rule::peak_unbounded, peak, resident, hits, policy_.scratch_bytes_per_hit);
     } else if (peak > budget) [[unlikely]] {
       return std::unexpected(
           error{.code = error_code::device_out_of_memory, .found = peak, .bound = budget});
     } else {
-      note(rule::peak_within_budget, peak, resident, hits, policy_.scratch_bytes_per_hit, budget);
+      record(rule::peak_within_budget, peak, resident, hits, policy_.scratch_bytes_per_hit, budget);
     }
     return peak;
   }
@@ -373,11 +374,11 @@ class decider {
   [[nodiscard]] constexpr execution_mode mode() const noexcept {
     const std::uint32_t queue = request_.queue_len;
     if (queue >= policy_.jit_queue_len_threshold) {
-      note(rule::jit_long_queue, queue, policy_.jit_queue_len_threshold);
+      record(rule::jit_long_queue, queue, policy_.jit_queue_len_threshold);
     } else if (promotes()) {  // as every FusedDense launch does
-      note(rule::jit_hot);
+      record(rule::jit_hot);
     } else {
-      note(rule::interpreter_suffices, queue, policy_.jit_queue_len_threshold);
+      record(rule::interpreter_suffices, queue, policy_.jit_queue_len_threshold);
       return execution_mode::interpreter;
     }
     return execution_mode::jit;
@@ -386,12 +387,12 @@ class decider {
   /// docs/protocol.md#execution-mode
   [[nodiscard]] constexpr bool ages() const noexcept {
     if (request_.requeue_count > 0) {
-      note(rule::age_requeued, request_.requeue_count);
+      record(rule::age_requeued, request_.requeue_count);
       return true;
     }
     const bool old = request_.max_priority_age >= policy_.priority_age_threshold;
-    note(old ? rule::age_old : rule::age_young, request_.max_priority_age,
-         policy_.priority_age_threshold);
+    record(old ? rule::age_old : rule::age_young, request_.max_priority_age,
+           policy_.priority_age_threshold);
     return old;
   }
 
@@ -410,7 +411,7 @@ constexpr result<launch_recommendation> decide(const policy_parameters& policy,
                                                launch_request& request,
                                                std::optional<launch_topology> previous,
                                                Recorder& recorder) noexcept {
-  return decider<Recorder>(policy, request, previous, recorder)();
+  return policy_evaluator<Recorder>(policy, request, previous, recorder)();
 }
 
 }  // namespace megakernel::detail

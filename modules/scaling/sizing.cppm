@@ -11,7 +11,7 @@ import megakernel.protocol;
 
 export namespace megakernel {
 
-/// What an adapter allows. Zero is no limit but a missing one, and refused.
+/// The limits of an adapter. Zero is a missing limit, and refused.
 struct adapter_limits {
   std::uint32_t max_workgroup_size_x = 0;                   ///< lanes of a workgroup along x
   std::uint32_t max_compute_workgroups_per_dimension = 0;   ///< workgroups of a grid along x

@@ -10,7 +10,7 @@ import :count_min;
 
 export namespace megakernel {
 
-/// What a decoded ring holds, as five sketches of one shape. Sketches of several rings,
+/// A decoded ring as five sketches of one shape. Sketches of several rings,
 /// times and devices merge into that of all of them.
 ///
 /// Take snapshots of a reused one with copy(), or move it away and give what is left a new shape.

@@ -83,7 +83,7 @@ struct passage {
   std::uint32_t stores = 0;
 };
 
-/// What an actor does, as far as it has been asked: an automaton over what it reads.
+/// The known behaviour of an actor: an automaton over the values it reads.
 class known_actor {
  public:
   using body_words = std::array<word, abi::slot_words>;
@@ -275,7 +275,7 @@ class explorer {
   }
 
   word perform(std::uint32_t actor, const memory_access& what) {
-    // What cannot be put back is not done.
+    // A step that cannot be undone is not taken.
     make_room(undo_);
     make_room(made_);
     made_.push_back(world_.perform(actor, what, body_));

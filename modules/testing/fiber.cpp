@@ -160,7 +160,7 @@ step_record step_world::perform(std::uint32_t actor, const memory_access& what,
     case access_kind::body:
       return made;
   }
-  // Nobody writes the table, which may not even be writable.
+  // The table is never written; it may not even be writable.
   if (what.area != memory_area::dfa_table) *here = made.after;
   return made;
 }
@@ -202,7 +202,7 @@ struct context {
   void* at = nullptr;
 
   void prepare(std::byte* stack, void (*enter)(step_fiber*), step_fiber* self) noexcept {
-    // What megakernel_switch_stack takes from a stack; then its pointer is a multiple of 16.
+    // The bytes that megakernel_switch_stack pops; then the stack pointer is a multiple of 16.
     const auto word_of = [](auto* p) { return reinterpret_cast<std::uintptr_t>(p); };
     const std::array<std::uintptr_t, 9> frame{
         0, 0, word_of(enter), word_of(self), 0, 0, word_of(&megakernel_enter_stack), 0, 0};

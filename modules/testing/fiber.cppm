@@ -144,7 +144,7 @@ class stepping_memory {
   detail::step_fiber* fiber_;
 };
 
-/// What an actor runs, on 128 KiB of stack. It can be called again, from its start, and does then
+/// The body of an actor, on 128 KiB of stack. It can be called again, from its start, and does then
 /// the same as long as it reads the same: all it shares goes through the memory it is given. An
 /// actor that is not run to its end is unwound by an exception, so `noexcept` is not for it.
 using actor_main = std::function<void(stepping_memory&, const device::launch&)>;

@@ -24,7 +24,7 @@ struct lane_options {
   schedule order = schedule::ring_order;
   bool one_shot = false;
   device::lane_number number{};
-  device::search search{.patience = 0, .stride = 2};  ///< of the plain form
+  device::search search{.spin_limit = 0, .stride = 2};  ///< of the plain form
   std::uint32_t passes = 0;  ///< the persistent form leaves after so many; 0: at SHUTDOWN
   bool report = false;       ///< reports its coming and going in words 141 and 146
 };
@@ -50,8 +50,8 @@ struct stepping_options {
   bool trace = false;  ///< keep a record of every step
 };
 
-/// What exploring asks after every step. A rule answers with a sentence that says what is wrong,
-/// and with none where nothing is; the shared memory is as the step has left it.
+/// The check that exploring makes after every step. A rule answers with a sentence that says what
+/// is wrong, and with none where nothing is; the shared memory is as the step has left it.
 struct exploration_checks {
   /// `made`: the step, then the stores to unseen words that belong to it. `ghost`: words of the
   /// rules' own, zero at first, for what memory does not show; states differ where they do.
@@ -65,7 +65,7 @@ struct exploration_limits {
   std::uint32_t most_states = std::uint32_t{1} << 22;
 };
 
-/// What was explored.
+/// The extent of an exploration.
 struct exploration {
   std::uint64_t states = 0;
   std::uint64_t steps = 0;         ///< from a state to a state
@@ -169,7 +169,7 @@ class stepper {
   /// not made. An exception that leaves an actor ends the program.
   [[nodiscard]] result<bool> step(std::uint32_t actor);
 
-  /// What the latest step did: its access, then the stores to unseen words that belong to it.
+  /// The accesses of the latest step: its own, then the stores to unseen words that belong to it.
   [[nodiscard]] std::span<const step_record> made() const noexcept;
   /// All steps since the start or the restart, where the options ask for it.
   [[nodiscard]] std::span<const step_record> trace() const noexcept;

@@ -16,6 +16,7 @@ int main() {
   if (!summary.decode(control_bytes, ring_bytes)) return 1;
   const auto view = megakernel::ring_view::over(control_bytes, ring_bytes);
   if (!view || summary.occupancy() != telemetry.occupancy()) return 1;
-  const auto owed = std::ranges::distance(view->active(megakernel::opcode{42}));
-  return telemetry.slots().size() == 64 && owed == 0 && summary.occupancy().empty == 64 ? 0 : 1;
+  const auto outstanding = std::ranges::distance(view->active(megakernel::opcode{42}));
+  return telemetry.slots().size() == 64 && outstanding == 0 && summary.occupancy().empty == 64 ? 0
+                                                                                               : 1;
 }

@@ -14,8 +14,8 @@ int main() {
                         std::span(ring->data(), ring->size())))
     return 1;
   megakernel::diagnostician doctor;
-  if (!doctor.look(telemetry, 0s)) return 1;
-  const auto second = doctor.look(telemetry, 1s);
+  if (!doctor.observe(telemetry, 0s)) return 1;
+  const auto second = doctor.observe(telemetry, 1s);
   if (!second || second->alarm()) return 1;
   return doctor.health().verdict == megakernel::verdict::idle ? 0 : 1;
 }

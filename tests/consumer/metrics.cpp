@@ -15,9 +15,9 @@ int main() {
                         std::span(ring->data(), ring->size())))
     return 1;
   megakernel::health_tracker tracker;
-  const auto health = tracker.look(telemetry, 0s);
+  const auto health = tracker.observe(telemetry, 0s);
   auto page = megakernel::metrics_page::make({.version = "1", .target = "a file"});
-  if (!health || !page || !page->look({.ring = telemetry, .health = &*health})) return 1;
+  if (!health || !page || !page->observe({.ring = telemetry, .health = &*health})) return 1;
   megakernel::aligned_array<char> text;
   if (!page->render(megakernel::metrics_format::openmetrics, text)) return 1;
   const std::string_view shown(text.data(), text.size());

@@ -8,10 +8,10 @@
 // `--small` is for sanitizers; `--lost` only crashes a kernel and looks what is said of it.
 //
 // Exit status: 0 all right, 1 something is not, 77 no GPU.
-#include <megakernel/gpu/gpu_component_main.h>
 #include <megakernel/device/shared_memory_policy.h>
+#include <megakernel/gpu/plugin_main.h>
 
-#include "../../bench/gpu/card.h"
+#include "../../bench/gpu/gpu_support.h"
 
 #include <atomic>
 #include <cstring>
@@ -68,9 +68,9 @@ __attribute__((format(printf, 1, 2))) void report(const char* format, ...) {
   std::putchar('\n');
 }
 
-class dice {
+class prng {
  public:
-  explicit dice(uint64_t seed) : state_(seed) {}
+  explicit prng(uint64_t seed) : state_(seed) {}
   word next() {
     uint64_t z = state_ += 0x9E37'79B9'7F4A'7C15u;
     z = (z ^ z >> 30) * 0xBF58'476D'1CE4'E5B9u;
@@ -119,7 +119,7 @@ struct system_words {
 constexpr word first_own = abi::observable_word + 1;
 constexpr word own = 4;
 
-word hostile_address(dice& d, word control_words) {
+word hostile_address(prng& d, word control_words) {
   const word edges[] = {
       0,           2,           3,           31,         32, 159, control_words, control_words + 1,
       0x7FFF'FFFF, 0x8000'0000, 0xFFFF'FF60, 0xFFFF'FFFF};
@@ -128,7 +128,7 @@ word hostile_address(dice& d, word control_words) {
 }
 
 /// Arguments of slot `i`: within its own words, or such that it faults.
-void fill_slot(dice& d, const system_words& s, word i, word* slot) {
+void fill_slot(prng& d, const system_words& s, word i, word* slot) {
   const word mine = first_own + own * i;
   const word swaps = first_own + own * s.slots + i / 160 * 320 + i % 160;
   const bool bad = d.one_in(4);
@@ -194,7 +194,7 @@ void fill_slot(dice& d, const system_words& s, word i, word* slot) {
 }
 
 system_words random_system(uint64_t seed, word most_slots) {
-  dice d(seed);
+  prng d(seed);
   system_words s;
   s.slots = 1 + d.below(most_slots);
   s.control_words = first_own + own * s.slots + (s.slots / 160 + 1) * 320;
@@ -238,14 +238,14 @@ bool same(const system_words& s, const word* here, const word* there, const char
                             : at < s.arena_at() ? s.control_at()
                                                 : s.arena_at();
   const std::size_t in = at - begin;
-  report("%s, program %u of %u slots: %s word %zu is %u here and %u on the card (opcode %x)", how,
+  report("%s, program %u of %u slots: %s word %zu is %u here and %u on the device (opcode %x)", how,
          n, s.slots, part, in, here[at], there[at],
          at < s.control_at() ? s.words[in / 16 * 16 + 1] : 0);
   return false;
 }
 
-void test_one_shot(const card::properties& gpu, const card::stream& stream, uint64_t seed,
-                   bool small, card::watchdog& dog) {
+void test_one_shot(const gpu_support::properties& gpu, const gpu_support::stream& stream,
+                   uint64_t seed, bool small, gpu_support::watchdog& dog) {
   const word programs = small ? 200 : 6000;
   constexpr word most_slots = 20'000;
   const system_words largest = [] {
@@ -256,14 +256,14 @@ void test_one_shot(const card::properties& gpu, const card::stream& stream, uint
     s.arena_words = 2 * s.slots;
     return s;
   }();
-  const card::device_memory<word> on_card(largest.total());
-  const card::pinned_memory<word> shared(largest.total());
-  const auto once = run_once<audience::nobody, opcodes>;
-  const auto watched = run_once<audience::host, opcodes>;
-  const auto copied = run_once<audience::copy, opcodes>;
+  const gpu_support::device_memory<word> on_card(largest.total());
+  const gpu_support::pinned_memory<word> shared(largest.total());
+  const auto once = run_once<visibility::at_exit, opcodes>;
+  const auto watched = run_once<visibility::host, opcodes>;
+  const auto copied = run_once<visibility::mirrored, opcodes>;
   const auto at_once = run_once_counting_at_once<opcodes>;
   const uint32_t lanes = most_lanes_of_block;
-  const uint32_t most = card::resident(once, lanes, gpu).blocks;
+  const uint32_t most = gpu_support::resident(once, lanes, gpu).blocks;
   uint64_t done = 0;
   uint64_t faults[8] = {};
   std::vector<word> there;
@@ -277,8 +277,8 @@ void test_one_shot(const card::properties& gpu, const card::stream& stream, uint
     there.resize(s.total());
     const auto in_device_memory = [&](auto kernel, const char* how) {
       CHECKED(hipMemcpyAsync(on_card.data(), s.words.data(), bytes, hipMemcpyHostToDevice, stream));
-      card::launch(kernel, {n % 3 == 0 ? 1 : blocks, lanes}, stream, s.over(on_card.data()),
-                   swap_locks{});
+      gpu_support::launch(kernel, {n % 3 == 0 ? 1 : blocks, lanes}, stream, s.over(on_card.data()),
+                          swap_locks{});
       CHECKED(hipGetLastError());
       CHECKED(hipMemcpyAsync(there.data(), on_card.data(), bytes, hipMemcpyDeviceToHost, stream));
       stream.wait();
@@ -288,7 +288,7 @@ void test_one_shot(const card::properties& gpu, const card::stream& stream, uint
     if (n % 4 == 1) in_device_memory(at_once, "one-shot, counting at once");
     if (n % 4 == 2) {
       std::memcpy(shared.host(), s.words.data(), bytes);
-      card::launch(watched, {blocks, lanes}, stream, s.over(shared.device()), swap_locks{});
+      gpu_support::launch(watched, {blocks, lanes}, stream, s.over(shared.device()), swap_locks{});
       CHECKED(hipGetLastError());
       stream.wait();
       same(s, here.data(), shared.host(), "one-shot in the host's memory", n);
@@ -301,7 +301,7 @@ void test_one_shot(const card::properties& gpu, const card::stream& stream, uint
       where.ring = on_card.data();
       CHECKED(hipMemcpyAsync(on_card.data(), s.words.data(), uint64_t{s.slots} * abi::slot_bytes,
                              hipMemcpyHostToDevice, stream));
-      card::launch(copied, {blocks, lanes}, stream, where, swap_locks{});
+      gpu_support::launch(copied, {blocks, lanes}, stream, where, swap_locks{});
       CHECKED(hipGetLastError());
       there.resize(s.slots * std::size_t{abi::slot_words});
       CHECKED(hipMemcpyAsync(there.data(), on_card.data(), there.size() * sizeof(word),
@@ -334,11 +334,11 @@ void test_one_shot(const card::properties& gpu, const card::stream& stream, uint
 word get(const word* at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
 void put(word* at, word value) { __atomic_store_n(at, value, __ATOMIC_RELEASE); }
 
-/// A kernel of the component over buffers of this process.
+/// A kernel of the plugin over buffers of this process.
 class running_kernel {
  public:
   running_kernel(word slots, bool by_priority, uint32_t lanes, uint64_t quantum,
-                 bool ring_on_card = false)
+                 bool device_ring = false)
       : slots_(slots), memory_(pages_for(slots)) {
     word* const words = memory_.get();
     where_.ring = words;
@@ -357,18 +357,18 @@ class running_kernel {
     wanted.by_priority = by_priority;
     wanted.lanes = lanes;
     wanted.quantum = quantum;
-    wanted.ring_on_card = ring_on_card;
-    gpu::reason why{};
-    if (api_->start(nullptr, &wanted, &kernel_, &lanes_, &why) != gpu::answer::yes)
-      card::fail("a kernel did not start: %s", why.sentence);
-    if (ring_on_card) courier_ = std::thread([this] { carry(); });
+    wanted.device_ring = device_ring;
+    gpu::failure why{};
+    if (api_->start(nullptr, &wanted, &kernel_, &lanes_, &why) != gpu::call_status::yes)
+      gpu_support::fail("a kernel did not start: %s", why.sentence);
+    if (device_ring) upload_scanner_ = std::thread([this] { upload(); });
     wait("a kernel that reports itself alive", [&] {
       return get(control + abi::workers_alive_word) != 0 || get(control + abi::heartbeat_word) != 0;
     });
   }
   ~running_kernel() {
     over_ = true;
-    if (courier_.joinable()) courier_.join();
+    if (upload_scanner_.joinable()) upload_scanner_.join();
     api_->close(kernel_);
   }
   running_kernel(const running_kernel&) = delete;
@@ -376,20 +376,20 @@ class running_kernel {
 
   template <class Until>
   void wait(const char* what, Until until) {
-    const auto start = card::clock::now();
+    const auto start = gpu_support::clock::now();
     while (!until()) {
       (void)lost();
-      if (card::seconds_since(start) > 10) {
+      if (gpu_support::seconds_since(start) > 10) {
         put(where_.control, 1);
-        card::fail("waited 10 s for %s: %u slots, %u lanes %s", what, slots_, lanes_, why());
+        gpu_support::fail("waited 10 s for %s: %u slots, %u lanes %s", what, slots_, lanes_, why());
       }
     }
   }
   uint32_t running() {
-    if (lost()) card::fail("%s", why());
+    if (lost()) gpu_support::fail("%s", why());
     return running_;
   }
-  bool lost() { return api_->running(kernel_, &running_, &why_) != gpu::answer::yes; }
+  bool lost() { return api_->running(kernel_, &running_, &why_) != gpu::call_status::yes; }
   [[nodiscard]] const char* why() const { return why_.sentence; }
   void flush() {
     const uint32_t number = api_->ask_flush(kernel_);
@@ -413,32 +413,32 @@ class running_kernel {
     const word body[15] = {op, tenant, 2, a0, a1, a2, i, ~i};
     std::memcpy(at + 1, body, sizeof body);
     put(at, 1);
-    if (!courier_.joinable()) return;
+    if (!upload_scanner_.joinable()) return;
     const std::lock_guard<std::mutex> lock(mutex_);
-    to_carry_.push_back(i);
+    to_upload_.push_back(i);
   }
 
   static constexpr word control_words = 1024;
 
  private:
   /// Brings slots to the device's ring in runs, as `gpu_target` does.
-  void carry() {
+  void upload() {
     std::vector<word> slots;
-    std::vector<gpu::run> runs;
+    std::vector<gpu::slot_range> ranges;
     uint32_t room = 0;
-    gpu::reason why{};
+    gpu::failure why{};
     while (!over_) {
-      const auto count = static_cast<uint32_t>(runs.size());
-      if (api_->carry(kernel_, runs.data(), count, &room, &why) != gpu::answer::yes) return;
-      runs.clear();
+      const auto count = static_cast<uint32_t>(ranges.size());
+      if (api_->upload(kernel_, ranges.data(), count, &room, &why) != gpu::call_status::yes) return;
+      ranges.clear();
       const std::lock_guard<std::mutex> lock(mutex_);
-      while (!to_carry_.empty() && runs.size() < room) {
-        const word slot = to_carry_.front();
-        to_carry_.pop_front();
-        if (!runs.empty() && runs.back().first + runs.back().count == slot)
-          ++runs.back().count;
+      while (!to_upload_.empty() && ranges.size() < room) {
+        const word slot = to_upload_.front();
+        to_upload_.pop_front();
+        if (!ranges.empty() && ranges.back().first + ranges.back().count == slot)
+          ++ranges.back().count;
         else
-          runs.push_back({slot, 1});
+          ranges.push_back({slot, 1});
       }
     }
   }
@@ -453,7 +453,7 @@ class running_kernel {
     const std::size_t bytes =
         (std::size_t{slots} * 18 + control_words + 128) * sizeof(word) / 4096 * 4096 + 4096;
     void* const pages = std::aligned_alloc(4096, bytes);
-    if (pages == nullptr) card::fail("no memory");
+    if (pages == nullptr) gpu_support::fail("no memory");
     std::memset(pages, 0, bytes);
     return static_cast<word*>(pages);
   }
@@ -462,20 +462,20 @@ class running_kernel {
   gpu::kernel* kernel_ = nullptr;
   uint32_t lanes_ = 0;
   uint32_t running_ = 0;
-  gpu::reason why_{};
+  gpu::failure why_{};
   std::mutex mutex_;
-  std::deque<word> to_carry_;
+  std::deque<word> to_upload_;
   std::atomic<bool> over_{false};
-  std::thread courier_;
+  std::thread upload_scanner_;
 };
 
 /// A handler that does not return holds its own wave and no other: its slot stays CLAIMED, work of
 /// other waves is done, and the kernel leaves as soon as the handler lets it.
-void test_hung(bool ring_on_card, card::watchdog& dog) {
+void test_hung(bool device_ring, gpu_support::watchdog& dog) {
   dog.begin("a handler that does not return");
   constexpr word slots = 1024;
   constexpr word stuck = 37;
-  running_kernel kernel(slots, false, slots, 0, ring_on_card);
+  running_kernel kernel(slots, false, slots, 0, device_ring);
   kernel.publish(stuck, 9, 0, 5, stuck, tally_up::wait);
   kernel.wait("the stuck slot to be claimed", [&] { return get(kernel.slot(stuck)) == 2; });
   for (word i = 0; i < slots; ++i)
@@ -495,7 +495,7 @@ void test_hung(bool ring_on_card, card::watchdog& dog) {
 
 /// A handler that crashes takes along all that the process has on the device: that is said, and the
 /// next start is refused with a sentence.
-void test_lost(card::watchdog& dog) {
+void test_lost(gpu_support::watchdog& dog) {
   dog.begin("a device that is lost");
   {
     running_kernel kernel(64, false, 64, 0);
@@ -503,14 +503,14 @@ void test_lost(card::watchdog& dog) {
     kernel.wait("the kernel's failure", [&] { return kernel.lost(); });
     std::printf("lost: %s\n", kernel.why());
   }
-  gpu::card found{};
-  gpu::reason why{};
+  gpu::device_info found{};
+  gpu::failure why{};
   gpu::kernel* next = nullptr;
   uint32_t lanes = 0;
   const gpu::request wanted{};
   const gpu::interface* const api = gpu::detail::interface_of<opcodes>(gpu::interface_version);
-  const bool seen = api->look(nullptr, &found, &why) == gpu::answer::yes;
-  if (seen && api->start(nullptr, &wanted, &next, &lanes, &why) == gpu::answer::yes)
+  const bool seen = api->probe(nullptr, &found, &why) == gpu::call_status::yes;
+  if (seen && api->start(nullptr, &wanted, &next, &lanes, &why) == gpu::call_status::yes)
     report("a kernel was started on a device that is lost");
   std::printf("then: %s\n", why.sentence);
   if (why.sentence[0] == '\0') report("nothing says why not");
@@ -518,25 +518,25 @@ void test_lost(card::watchdog& dog) {
 
 /// Every slot is published `laps` times, by threads that share them out, in an order of their own.
 void test_persistent(word slots, bool by_priority, uint32_t lanes, uint64_t quantum, bool in_order,
-                     word laps, bool ring_on_card, card::watchdog& dog) {
-  dog.begin(ring_on_card ? "a persistent kernel over its own ring" : "a persistent kernel");
-  running_kernel kernel(slots, by_priority, lanes, quantum, ring_on_card);
+                     word laps, bool device_ring, gpu_support::watchdog& dog) {
+  dog.begin(device_ring ? "a persistent kernel over its own ring" : "a persistent kernel");
+  running_kernel kernel(slots, by_priority, lanes, quantum, device_ring);
   constexpr word threads = 4;
   std::vector<uint64_t> sums(slots, 0);
   std::atomic<bool> gave_up{false};
   std::vector<std::thread> publishers;
   for (word t = 0; t < threads; ++t) {
     publishers.emplace_back([&, t] {
-      dice d(slots * 31 + t);
+      prng d(slots * 31 + t);
       for (word lap = 0; lap < laps; ++lap) {
         const word mine = (slots - t + threads - 1) / threads;
         for (word k = 0; slots > t && k < mine; ++k) {
           const word place = in_order ? k : (k * 7919 + lap * 13) % mine;
           // 7919 is prime: with `mine` not its multiple every place comes up once a lap.
           const word i = t + threads * (mine % 7919 == 0 ? k : place);
-          const auto start = card::clock::now();
+          const auto start = gpu_support::clock::now();
           for (word spins = 0; get(kernel.slot(i)) > 0 && get(kernel.slot(i)) != 3; ++spins) {
-            if (spins % 1024 == 0 && card::seconds_since(start) > 10) gave_up = true;
+            if (spins % 1024 == 0 && gpu_support::seconds_since(start) > 10) gave_up = true;
             if (gave_up) return;
           }
           const word nonce = d.next();
@@ -548,7 +548,7 @@ void test_persistent(word slots, bool by_priority, uint32_t lanes, uint64_t quan
   }
   // The next quantum is started by whoever asks.
   std::atomic<bool> published{false};
-  std::thread keeper([&] {
+  std::thread relauncher([&] {
     while (!published) {
       (void)kernel.running();
       std::this_thread::sleep_for(std::chrono::microseconds(200));
@@ -556,7 +556,7 @@ void test_persistent(word slots, bool by_priority, uint32_t lanes, uint64_t quan
   });
   for (std::thread& t : publishers) t.join();
   published = true;
-  keeper.join();
+  relauncher.join();
   if (gave_up) return report("%u slots, %u lanes: a slot was not run within 10 s", slots, lanes);
   for (word i = 0; i < slots; ++i)
     kernel.wait("the last slots", [&] { return get(kernel.slot(i)) == 3; });
@@ -599,57 +599,57 @@ void test_persistent(word slots, bool by_priority, uint32_t lanes, uint64_t quan
         by_level, all, control[abi::workers_alive_word]);
 }
 
-void test_leaving(bool ring_on_card, card::watchdog& dog) {
+void test_leaving(bool device_ring, gpu_support::watchdog& dog) {
   dog.begin("leaving");
-  running_kernel idle(256, false, 0, 0, ring_on_card);
+  running_kernel idle(256, false, 0, 0, device_ring);
   idle.leave();
-  running_kernel full(64, false, 32, 0, ring_on_card);
+  running_kernel full(64, false, 32, 0, device_ring);
   for (word i = 0; i < 64; ++i) full.publish(i, i % 2 == 0 ? 8 : 0, 7, 0, 0, 0);
   full.stop();
   for (word i = 0; i < 64; ++i)
     if (full.slot(i)[0] != 1)
       report("slot %u of a tenant without a mask is %u", i, full.slot(i)[0]);
   // A SHUTDOWN slot ends the kernel by itself.
-  running_kernel told(100, false, 0, 0, ring_on_card);
-  told.publish(50, 0xFFFF'FFFF, 0, 0, 0, 0);
-  told.wait("a SHUTDOWN slot", [&] { return told.running() == 0; });
-  if (told.slot(50)[0] != 3) report("the SHUTDOWN slot is %u", told.slot(50)[0]);
+  running_kernel reported(100, false, 0, 0, device_ring);
+  reported.publish(50, 0xFFFF'FFFF, 0, 0, 0, 0);
+  reported.wait("a SHUTDOWN slot", [&] { return reported.running() == 0; });
+  if (reported.slot(50)[0] != 3) report("the SHUTDOWN slot is %u", reported.slot(50)[0]);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto gpu = card::take("megakernel_gpu_kernels");
+  const auto gpu = gpu_support::take("megakernel_gpu_kernels");
   const bool sanitized = argc > 1 && std::strcmp(argv[1], "--small") == 0;
-  card::watchdog dog(std::chrono::seconds(sanitized ? 300 : 60));
+  gpu_support::watchdog dog(std::chrono::seconds(sanitized ? 300 : 60));
   if (argc > 1 && std::strcmp(argv[1], "--lost") == 0) {
     test_lost(dog);
-    return wrong == 0 ? 0 : card::failed;
+    return wrong == 0 ? 0 : gpu_support::failed;
   }
-  const card::stream stream;
+  const gpu_support::stream stream;
   test_one_shot(gpu, stream, 20261126, sanitized, dog);
   const word laps = sanitized ? 2 : 200;
-  for (const bool ring_on_card : {false, true}) {
-    const char* const where = ring_on_card ? "the device's ring" : "the host's ring";
+  for (const bool device_ring : {false, true}) {
+    const char* const where = device_ring ? "the device's ring" : "the host's ring";
     for (const bool by_priority : {false, true}) {
       for (const word slots : {1u, 31u, 32u, 33u, 1000u, 4096u}) {
         for (const bool in_order : {true, false}) {
           const word n = slots > 500 ? laps / 10 + 1 : laps;
-          test_persistent(slots, by_priority, 0, 0, in_order, n, ring_on_card, dog);
+          test_persistent(slots, by_priority, 0, 0, in_order, n, device_ring, dog);
           std::printf("persistent%s: %u slots of %s, %s, %u laps\n",
                       by_priority ? " by priority" : "", slots, where,
                       in_order ? "in order" : "anywhere", n);
         }
       }
     }
-    test_persistent(20'000, false, 64, 0, true, 3, ring_on_card, dog);
-    test_persistent(20'000, false, 4096, 0, false, 3, ring_on_card, dog);
-    test_persistent(100, false, 0, 3'000'000, true, laps, ring_on_card, dog);
-    test_leaving(ring_on_card, dog);
-    test_hung(ring_on_card, dog);
+    test_persistent(20'000, false, 64, 0, true, 3, device_ring, dog);
+    test_persistent(20'000, false, 4096, 0, false, 3, device_ring, dog);
+    test_persistent(100, false, 0, 3'000'000, true, laps, device_ring, dog);
+    test_leaving(device_ring, dog);
+    test_hung(device_ring, dog);
     std::printf("leaving, a hung handler, quanta: %s\n", where);
   }
   std::printf("%s: %s\n", gpu.name.c_str(),
               wrong == 0 ? "the kernels are right" : "the kernels are not right, see above");
-  return wrong == 0 ? 0 : card::failed;
+  return wrong == 0 ? 0 : gpu_support::failed;
 }

@@ -38,16 +38,17 @@ long long since(clock_type::time_point start) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(clock_type::now() - start).count();
 }
 
-void publish(runtime& kernel, std::uint32_t how, std::uint32_t value) {
+void publish(kernel_session& kernel, std::uint32_t how, std::uint32_t value) {
   const std::array<word, 3> arguments{how, 0, value};
-  (void)must(kernel.feed().publish({.op = opcode{lost::opcode}, .arguments = arguments},
-                                   deadline::in(10s)),
+  (void)must(kernel.queue().publish({.op = opcode{lost::opcode}, .arguments = arguments},
+                                    deadline::in(10s)),
              "publishing");
 }
 
-runtime launched(const gpu_component& gpu) {
+kernel_session launched(const gpu_plugin& gpu) {
   const auto start = clock_type::now();
-  auto kernel = must(runtime::make({.layout = {.slots = slots, .shared = true}}), "the buffers");
+  auto kernel =
+      must(kernel_session::make({.layout = {.slots = slots, .shared = true}}), "the buffers");
   must(kernel.launch(must(gpu_target::make(gpu.calls(), {}), "the target"), deadline::in(30s)),
        "the launch");
   std::printf("  launched after %lld ms\n", since(start));
@@ -55,7 +56,7 @@ runtime launched(const gpu_component& gpu) {
 }
 
 /// Everything is run, once.
-void works(const gpu_component& gpu) {
+void works(const gpu_plugin& gpu) {
   auto kernel = launched(gpu);
   const auto start = clock_type::now();
   word sum = 0;
@@ -63,15 +64,15 @@ void works(const gpu_component& gpu) {
     publish(kernel, lost::add, i);
     sum += i;
   }
-  const account drained = must(kernel.drain(deadline::in(10s)), "draining");
+  const totals drained = must(kernel.drain(deadline::in(10s)), "draining");
   const word found = load_word(kernel.buffers().control().data(), abi::observable_word);
-  if (drained.done != count || drained.owed != 0 || drained.faults != 0 || found != sum)
+  if (drained.done != count || drained.outstanding != 0 || drained.faults != 0 || found != sum)
     fail("draining", "not every slot was run once");
   (void)must(kernel.stop(deadline::in(10s)), "stopping");
   std::printf("  %u slots drained after %lld ms\n", count, since(start));
 }
 
-void is_lost(const gpu_component& gpu) {
+void is_lost(const gpu_plugin& gpu) {
   auto kernel = launched(gpu);
   for (std::uint32_t i = 0; i < 100; ++i) publish(kernel, lost::add, i);
   const auto start = clock_type::now();
@@ -90,13 +91,13 @@ void is_lost(const gpu_component& gpu) {
 
 int main() {
   const auto start = clock_type::now();
-  const auto gpu = gpu_component::find("megakernel_gpu_lost_kernels", gpu_process::own);
+  const auto gpu = gpu_plugin::find("megakernel_gpu_lost_kernels", gpu_process::own);
   if (!gpu) {
     std::printf("megakernel_gpu_lost: %s\n", gpu.error().c_str());
     return 77;
   }
-  std::printf("%.*s, found after %lld ms\n", static_cast<int>(gpu->card().size()),
-              gpu->card().data(), since(start));
+  std::printf("%.*s, found after %lld ms\n", static_cast<int>(gpu->device_name().size()),
+              gpu->device_name().data(), since(start));
   works(*gpu);
   for (int round = 1; round <= 3; ++round) {
     std::printf("round %d\n", round);

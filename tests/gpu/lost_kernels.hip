@@ -1,5 +1,5 @@
 // Kernels with a handler that can take the device along; see lost.cpp.
-#include <megakernel/gpu/gpu_component_main.h>
+#include <megakernel/gpu/plugin_main.h>
 
 #include "lost.h"
 
@@ -26,4 +26,4 @@ struct add_or_crash {
 
 }  // namespace
 
-MEGAKERNEL_GPU_COMPONENT(megakernel::device::handlers<add_or_crash>)
+MEGAKERNEL_GPU_PLUGIN(megakernel::device::handlers<add_or_crash>)

@@ -1,12 +1,12 @@
 // The same bytes in, the same bytes out: tens of thousands of small random systems, each run once
-// by a lane of the card and once by this processor, from one source. Every opcode occurs with good
-// and with hostile arguments; every buffer is compared to the last byte.
+// by a lane of the device and once by this processor, from one source. Every opcode occurs with
+// good and with hostile arguments; every buffer is compared to the last byte.
 //
 // Exit status: 0 all equal, 1 something differs, 77 no GPU.
-#include <megakernel/lane_order.h>
 #include <megakernel/device/shared_memory_policy.h>
+#include <megakernel/lane_order.h>
 
-#include "../../bench/gpu/card.h"
+#include "../../bench/gpu/gpu_support.h"
 
 #include <cstring>
 #include <memory>
@@ -53,9 +53,9 @@ struct alignas(64) system_state {
   word has_dfa, has_log, has_queue, quotas, by_priority, system_tenant, observables;
 };
 
-class dice {
+class prng {
  public:
-  explicit dice(uint64_t seed) : state_(seed) {}
+  explicit prng(uint64_t seed) : state_(seed) {}
   word next() {
     uint64_t z = state_ += 0x9E37'79B9'7F4A'7C15u;
     z = (z ^ z >> 30) * 0xBF58'476D'1CE4'E5B9u;
@@ -70,7 +70,7 @@ class dice {
 };
 
 /// An address or a count: mostly inside, often on an edge, sometimes anything.
-word any_argument(dice& d) {
+word any_argument(prng& d) {
   constexpr word end = abi::control_words + observable_words;
   constexpr word edges[] = {0,   1,   2,   3,   4,           8,           31,          128,
                             141, 159, 160, 161, end - 1,     end,         end + 1,     39,
@@ -85,12 +85,12 @@ word any_argument(dice& d) {
   }
 }
 
-word any_opcode(dice& d) {
+word any_opcode(prng& d) {
   constexpr word special[] = {0xFFFD, 0xFFFE, 0x8000'0001, 0xFFFF'FFFF, 1000, 8, 31, 42};
   return d.one_in(3) ? special[d.below(8)] : d.below(8);
 }
 
-void fill_packed(dice& d, word* a) {
+void fill_packed(prng& d, word* a) {
   const word ops = d.below(4);
   word table = abi::packed_metadata_words(ops);
   word used = 0;
@@ -109,7 +109,7 @@ void fill_packed(dice& d, word* a) {
 }
 
 void fill(system_state& s, uint64_t seed) {
-  dice d(seed);
+  prng d(seed);
   std::memset(&s, 0, sizeof s);
   s.has_dfa = !d.one_in(4);
   s.has_log = !d.one_in(4);
@@ -208,19 +208,19 @@ const char* part_of(std::size_t at) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto card = card::take("megakernel_gpu_parity");
+  const auto gpu_properties = gpu_support::take("megakernel_gpu_parity");
   const uint64_t seed = argc > 1 ? std::strtoull(argv[1], nullptr, 0) : 20261124;
   constexpr uint32_t count = 40'000;
-  card::watchdog dog(std::chrono::seconds(60));
+  gpu_support::watchdog dog(std::chrono::seconds(60));
   std::vector<system_state> expected(count);
   for (uint32_t i = 0; i < count; ++i) fill(expected[i], seed * count + i);
 
-  const card::stream stream;
-  const card::device_memory<system_state> on_card(count);
+  const gpu_support::stream stream;
+  const gpu_support::device_memory<system_state> on_card(count);
   CHECKED(hipMemcpyAsync(on_card.data(), expected.data(), on_card.bytes(), hipMemcpyHostToDevice,
                          stream));
   stream.wait();
-  dog.begin("the systems on the card");
+  dog.begin("the systems on the device");
   constexpr uint32_t block = 64;
   run_systems<<<(count + block - 1) / block, block, 0, stream>>>(on_card.data(), count);
   CHECKED(hipGetLastError());
@@ -247,18 +247,18 @@ int main(int argc, char** argv) {
     const auto* const b = reinterpret_cast<const word*>(&got[i]);
     while (a[at] == b[at]) ++at;
     std::printf(
-        "system %u differs first in the %s, word %zu: %u on the processor, %u on the card\n", i,
+        "system %u differs first in the %s, word %zu: %u on the processor, %u on the device\n", i,
         part_of(at * 4), at, a[at], b[at]);
   }
   std::printf(
       "%s: %u systems of %u slots, %u differ; %llu slots DONE, faults by code 1 to 6 %llu "
       "%llu %llu %llu %llu %llu, the handler's %llu\n",
-      card.name.c_str(), count, slots, differing, (unsigned long long)done,
+      gpu_properties.name.c_str(), count, slots, differing, (unsigned long long)done,
       (unsigned long long)faults[1], (unsigned long long)faults[2], (unsigned long long)faults[3],
       (unsigned long long)faults[4], (unsigned long long)faults[5], (unsigned long long)faults[6],
       (unsigned long long)faults[7]);
   // A test that met no case of some kind would prove nothing of it.
   bool all_kinds = done != 0;
   for (int code = 1; code < 8; ++code) all_kinds = all_kinds && faults[code] != 0;
-  return differing == 0 && all_kinds ? 0 : card::failed;
+  return differing == 0 && all_kinds ? 0 : gpu_support::failed;
 }

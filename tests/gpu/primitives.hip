@@ -1,11 +1,11 @@
-// What the kernels stand on, checked on the card: atomics of both widths and all scopes lose
+// What the kernels stand on, checked on the device: atomics of both widths and all scopes lose
 // nothing, the lanes of a wave agree as a plain loop over them says, a release carries what came
 // before it, quads are whole, and the clock runs.
 //
 // Exit status: 0 all right, 1 something is not, 77 no GPU.
 #include <megakernel/device/wave.h>
 
-#include "../../bench/gpu/card.h"
+#include "../../bench/gpu/gpu_support.h"
 
 namespace {
 
@@ -180,30 +180,31 @@ void verify(bool right, const char* what) {
 }  // namespace
 
 int main() {
-  card::watchdog dog(std::chrono::seconds(60));
-  const card::properties gpu = card::take("megakernel_gpu_primitives");
-  const card::stream stream;
-  card::stopwatch watch;
-  const card::device_memory<failures> device_failed(1);
-  const card::device_memory<totals> device_all(1);
-  const card::device_memory<channel> through(1);
-  const card::device_memory<uint4> quads(all_lanes);
-  const card::pinned_memory<uint4> host_quads(all_lanes);
-  const card::pinned_memory<failures> host_failed(1);
-  const card::pinned_memory<totals> host_all(1);
+  gpu_support::watchdog dog(std::chrono::seconds(60));
+  const gpu_support::properties gpu = gpu_support::take("megakernel_gpu_primitives");
+  const gpu_support::stream stream;
+  gpu_support::stopwatch watch;
+  const gpu_support::device_memory<failures> device_failed(1);
+  const gpu_support::device_memory<totals> device_all(1);
+  const gpu_support::device_memory<channel> through(1);
+  const gpu_support::device_memory<uint4> quads(all_lanes);
+  const gpu_support::pinned_memory<uint4> host_quads(all_lanes);
+  const gpu_support::pinned_memory<failures> host_failed(1);
+  const gpu_support::pinned_memory<totals> host_all(1);
   CHECKED(hipMemsetAsync(device_failed.data(), 0, device_failed.bytes(), stream));
   CHECKED(hipMemsetAsync(device_all.data(), 0, device_all.bytes(), stream));
   CHECKED(hipMemsetAsync(through.data(), 0, through.bytes(), stream));
 
-  card::launch(agree, {blocks, lanes_of_block}, stream, device_failed.data());
-  card::launch(contend, {blocks, lanes_of_block}, stream, device_all.data());
-  card::launch(pass_messages, {2, gpu.wave_size}, stream, through.data(), 20'000u,
-               device_failed.data());
-  card::launch(move_quads, {blocks, lanes_of_block}, stream, quads.data(), host_quads.device(),
-               device_failed.data());
+  gpu_support::launch(agree, {blocks, lanes_of_block}, stream, device_failed.data());
+  gpu_support::launch(contend, {blocks, lanes_of_block}, stream, device_all.data());
+  gpu_support::launch(pass_messages, {2, gpu.wave_size}, stream, through.data(), 20'000u,
+                      device_failed.data());
+  gpu_support::launch(move_quads, {blocks, lanes_of_block}, stream, quads.data(),
+                      host_quads.device(), device_failed.data());
   stream.wait();
   const double lasted = watch.time(stream, [&] {
-    card::launch(last, {1, gpu.wave_size}, stream, uint64_t{20'000'000}, device_failed.data());
+    gpu_support::launch(last, {1, gpu.wave_size}, stream, uint64_t{20'000'000},
+                        device_failed.data());
   });
   CHECKED(hipMemcpyAsync(host_failed.host(), device_failed.data(), host_failed.bytes(),
                          hipMemcpyDeviceToHost, stream));
@@ -245,5 +246,5 @@ int main() {
   verify(lasted > 0.019 && lasted < 0.2, "the clock");
 
   std::printf("%s: %s\n", gpu.name.c_str(), wrong == 0 ? "the primitives are right" : "see above");
-  return wrong == 0 ? 0 : card::failed;
+  return wrong == 0 ? 0 : gpu_support::failed;
 }

@@ -1,4 +1,4 @@
-// What the command lines that read a capture share.
+// Options shared by the commands that read a capture.
 #pragma once
 
 #include <CLI/CLI.hpp>

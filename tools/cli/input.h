@@ -13,7 +13,7 @@ import megakernel;
 /// Reads whatever a command line names: a dump, a pipe, a device, a directory by mistake.
 namespace megakernel::tool {
 
-/// What one input may cost. An input over the bound is refused, never cut.
+/// The bounds of one input. An input over the bound is refused, never cut.
 struct input_limits {
   std::uint64_t max_bytes = std::uint64_t{64} << 20;
   /// For the whole of an input that is not a regular file: a pipe may never end.
@@ -41,7 +41,7 @@ struct input_error {
   std::uint64_t found = 0;  ///< bytes read before it, or the size of a file that is too large
 };
 
-/// What was wrong and what to do about it, in a sentence or two.
+/// The problem and the action against it, in a sentence or two.
 [[nodiscard]] std::string sentence(const input_error& problem);
 
 /// `"64 MiB"`, or `"1,000 bytes"` where it is not a round number of a larger unit.

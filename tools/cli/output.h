@@ -18,7 +18,7 @@ class output {
   void flush() noexcept;
   /// Writes what is left; 0, or the `errno` of the first failure.
   [[nodiscard]] int finish() noexcept;
-  /// Nobody will see more text: a long rendering may stop.
+  /// No reader is left for more text: a long rendering may stop.
   [[nodiscard]] bool failed() const noexcept { return failure_ != 0; }
 
  private:

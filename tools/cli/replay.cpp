@@ -47,7 +47,7 @@ struct replay_options {
   std::optional<double> from;
   std::optional<double> to;
   std::optional<double> every;
-  double patience = 1;
+  double hold_time = 1;
   bool step = false;
   std::string format = "auto";
   std::string view = "auto";
@@ -109,7 +109,7 @@ class replay_command {
     auto opened = capture_reader::open(options_.file);
     if (!opened) return give_up(opened.error());
     capture_reader& capture = *opened;
-    auto watching = observer::make(capture.header().windows, from_seconds(options_.patience));
+    auto watching = observer::make(capture.header().windows, from_seconds(options_.hold_time));
     if (!watching) return give_up(watching.error());
     if (json()) {
       render_capture_head_json(capture, to_);
@@ -141,7 +141,7 @@ class replay_command {
   std::optional<int> view() {
     const bool lines = options_.format != "auto" || options_.step || options_.every || options_.to;
     if (options_.view == "never" || (options_.view == "auto" && lines)) return std::nullopt;
-    auto from = capture_player::open(options_.file, from_seconds(options_.patience));
+    auto from = capture_player::open(options_.file, from_seconds(options_.hold_time));
     if (!from) return give_up(from.error());
     const auto on =
         full_screen::open("megakernel replay  " + printable(options_.file), style_.colour);
@@ -166,8 +166,8 @@ class replay_command {
     std::optional<double> speed;
     if (!options_.step && options_.speed != "max") speed = std::stod(options_.speed);
     pace beat(speed);
-    // A verdict needs what came before: as much as the patience of the observer.
-    capture.seek(capture.first_from(first - from_seconds(options_.patience)));
+    // A verdict needs what came before: as much as the hold time of the observer.
+    capture.seek(capture.first_from(first - from_seconds(options_.hold_time)));
     bool whole = true;
     bool shown = false;
     while (!to_.failed() && signals() == 0) {
@@ -181,13 +181,13 @@ class replay_command {
       }
       const bool due = (*seen)->at >= first;
       if (due && !beat.wait_for((*seen)->at)) break;
-      auto found = watching.look(**seen);
+      auto found = watching.observe(**seen);
       if (!found) {
         whole = false;
         give_up(fmt::format("Frame {}: {}", number, found.error()));
         continue;
       }
-      // Rates are of the time between looks, so that what no line shows is not looked at, either.
+      // Rates are of the time between samples, so that what no line shows is not looked at, either.
       const std::uint64_t after = capture.first_from(found->at + every);
       const std::uint64_t begin = shown || due ? capture.frames() : capture.first_from(first);
       if (every.count() != 0) capture.seek(std::max(number + 1, std::min(after, begin)));
@@ -250,7 +250,7 @@ void add_replay(CLI::App& app, int& exit_code) {
       ->type_name("SECONDS")
       ->check(check_seconds);
   command
-      .add_option("--patience", options->patience,
+      .add_option("--patience", options->hold_time,
                   "Seconds that nothing may be drained before it counts as stalled")
       ->type_name("SECONDS")
       ->capture_default_str()

@@ -44,7 +44,7 @@ struct report_options {
   std::string capture;
   std::string file;
   std::string format = "html";
-  double patience = 1;
+  double hold_time = 1;
 };
 
 /// A line on a terminal that says how far a long work is, and is taken away at its end.
@@ -137,11 +137,11 @@ class report_command {
   /// Every look at the capture; the error is a sentence about it.
   template <class Use>
   outcome look_at(capture_reader& capture, const output& to, Use use) {
-    const auto patience = std::chrono::nanoseconds(std::llround(options_.patience * 1e9));
-    auto watching = observer::make(capture.header().windows, patience);
+    const auto hold_time = std::chrono::nanoseconds(std::llround(options_.hold_time * 1e9));
+    auto watching = observer::make(capture.header().windows, hold_time);
     if (!watching) return std::unexpected(watching.error());
     progress_line progress;
-    std::uint64_t looks = 0;
+    std::uint64_t samples = 0;
     const auto leave_out = [&](std::string why) {
       if (left_out_++ == 0) first_left_out_ = std::move(why);
     };
@@ -154,7 +154,7 @@ class report_command {
         continue;
       }
       if (!*read) break;
-      auto seen = watching->look(**read);
+      auto seen = watching->observe(**read);
       if (!seen) {
         leave_out(fmt::format("Frame {}: {}", number, seen.error()));
         continue;
@@ -162,9 +162,9 @@ class report_command {
       seen->number = number;
       use(*seen, (*read)->publishers);
       attention_ = needs_attention(seen->state);
-      ++looks;
+      ++samples;
     }
-    if (looks != 0 || to.failed()) return {};
+    if (samples != 0 || to.failed()) return {};
     refused_ = true;
     return std::unexpected(left_out_text());
   }
@@ -214,7 +214,7 @@ class report_command {
           fmt::format("{}, {}", counted(totals.bytes, "byte"),
                       capture.damage().empty() ? "closed as it should be" : "cut short"));
     about("patience",
-          fmt::format("{:g} s without a drained slot before an alarm", options_.patience));
+          fmt::format("{:g} s without a drained slot before an alarm", options_.hold_time));
     if (!capture.damage().empty()) source.warnings.push_back(capture.damage());
     if (left_out_ != 0) source.warnings.push_back(left_out_text());
     if (totals.dropped != 0) {
@@ -261,7 +261,7 @@ void add_report(CLI::App& app, int& exit_code) {
       ->type_name("html|perfetto|json")
       ->capture_default_str();
   command
-      .add_option("--patience", options->patience,
+      .add_option("--patience", options->hold_time,
                   "Seconds in which nothing is drained before that is an alarm")
       ->check([](const std::string& text) {
         double value = 0;

@@ -181,7 +181,7 @@ class run_command {
     if (view_ == nullptr && options_.view == "always")
       return std::unexpected("There is no terminal to show the view on. Leave --view out.");
     if (view_ == nullptr) return {};
-    auto made = observer::make(std::array{window_opcode}, p.patience);
+    auto made = observer::make(std::array{window_opcode}, p.hold_time);
     if (!made) return std::unexpected(made.error());
     observer_ = std::move(*made);
     return {};
@@ -224,29 +224,29 @@ class run_command {
     return true;
   }
 
-  outcome look() {
+  outcome observe() {
     if (view_ != nullptr && std::as_const(*view_).playback().paused &&
         !std::exchange(stepped_, false))
       return {};
-    const auto seen = kernel_->look();
+    const auto seen = kernel_->observe();
     if (!seen) return std::unexpected(seen.error());
     (void)watch_capture();
     if (view_ != nullptr) {
-      auto observed = observer_->look(kernel_->last_frame());
+      auto observed = observer_->observe(kernel_->last_frame());
       if (!observed) return std::unexpected(observed.error());
       view_->playback().remark = seen->phase == run_phase::drain ? "draining" : "";
       view_->show(std::move(*observed));
       return {};
     }
     if (json()) {
-      render_look_json(*seen, to_);
+      render_sample_json(*seen, to_);
       return {};
     }
     // Looks may come more often than lines that a person can read.
     const std::string ailing = headline(seen->diagnosis);
     const bool changed = ailing != ailing_;
-    if (looks_apart() < between_lines && !changed && clock::now() < next_line_) return {};
-    render_look(*seen, style_, to_);
+    if (samples_apart() < between_lines && !changed && clock::now() < next_line_) return {};
+    render_sample(*seen, style_, to_);
     next_line_ = clock::now() + between_lines;
     if (changed) render_diagnosis(*seen, style_, to_);
     ailing_ = ailing;
@@ -255,13 +255,13 @@ class run_command {
 
   /// Looks once a second, and when the load is about to end: what was found under load is of then.
   outcome watch_load() {
-    auto next = clock::now() + looks_apart();
+    auto next = clock::now() + samples_apart();
     while (!kernel_->load_ended()) {
       if (auto injected = kernel_->inject_when_due(); !injected) return injected;
       const bool over = kernel_->load_left() == 0ns;
       if (over || ends_asked() != 0 || stepped_ || clock::now() >= next) {
-        if (auto looked = look(); !looked) return looked;
-        next += looks_apart();
+        if (auto looked = observe(); !looked) return looked;
+        next += samples_apart();
       }
       if (to_.failed()) return kernel_->stop_load(run_end::output), outcome();
       if (ends_asked() != 0) return kernel_->stop_load(run_end::signal), outcome();
@@ -269,25 +269,25 @@ class run_command {
       const auto wait = std::min<std::chrono::nanoseconds>(kernel_->load_left(), turn);
       this->wait(std::min<std::chrono::nanoseconds>(wait, next - clock::now()));
     }
-    return look();  // all that was to be published is
+    return observe();  // all that was to be published is
   }
 
   /// Whether it was drained, or waited for as long as it was asked to.
   std::expected<bool, std::string> watch_drain() {
-    auto next = clock::now() + looks_apart();
+    auto next = clock::now() + samples_apart();
     while (!kernel_->drain(turn)) {
       if (view_ != nullptr) wait(0ns);
       if (ends_asked() > 1 || to_.failed()) return false;
       if (kernel_->drained_for() >= options_.profile.drain) return true;
       if (clock::now() < next) continue;
-      if (auto looked = look(); !looked) return std::unexpected(looked.error());
-      next += looks_apart();
+      if (auto looked = observe(); !looked) return std::unexpected(looked.error());
+      next += samples_apart();
     }
     return true;
   }
 
   /// A failure that is injected should be found within a second.
-  [[nodiscard]] std::chrono::nanoseconds looks_apart() const {
+  [[nodiscard]] std::chrono::nanoseconds samples_apart() const {
     if (options_.profile.inject != injection::nothing) return 25ms;
     return view_ != nullptr ? 250ms : 1s;
   }
@@ -308,7 +308,7 @@ class run_command {
 };
 
 /// Completes the profile from what was given, and refuses what cannot be.
-void settle(run_options& options) {
+void finish(run_options& options) {
   const auto refuse = [](const std::string& why) { throw CLI::ValidationError(why); };
   run_profile& profile = options.profile;
   if (options.form.empty()) options.form = options.priorities.empty() ? "ring" : "priority";
@@ -332,15 +332,15 @@ void settle(run_options& options) {
     profile.inject = *parse_injection(options.inject);  // the check has passed
     profile.inject_after =
         profile.duration ? std::min<std::chrono::nanoseconds>(*profile.duration / 3, 10s) : 1s;
-    profile.patience = 500ms;
+    profile.hold_time = 500ms;
   }
-  std::expected<megakernel::gpu_component, std::string> gpu = std::unexpected(std::string());
+  std::expected<megakernel::gpu_plugin, std::string> gpu = std::unexpected(std::string());
   if (options.target != "cpu") {
     using megakernel::gpu_process;
     // A device that is lost is then lost to its own process alone.
     profile.gpu_in = options.in_process || !megakernel::has_gpu_process() ? gpu_process::shared
                                                                           : gpu_process::own;
-    gpu = megakernel::gpu_component::find(gpu_component_name, profile.gpu_in);
+    gpu = megakernel::gpu_plugin::find(gpu_plugin_name, profile.gpu_in);
   }
   profile.on_gpu = options.target == "gpu" || gpu.has_value();
   if (options.ring_memory != "auto") {
@@ -530,7 +530,7 @@ void add_run(CLI::App& app, int& exit_code) {
       "Exit status: 0 nothing looks wrong, 1 there was no run or no output, 2 usage, 3 the kernel\n"
       "looks stalled, dead, blocked or faulted, or lost work.");
   command.callback([options, &exit_code] {
-    settle(*options);
+    finish(*options);
     exit_code = run_command(*options).run();
   });
 }

@@ -70,21 +70,21 @@ class ending_signals {
 };
 
 /// Pages of files, and a line on stderr when it becomes impossible to read them, or possible again.
-class told_pages {
+class reported_pages {
  public:
-  explicit told_pages(file_metrics& pages) : pages_(pages) {}
-  std::expected<metrics_answer, std::string> page(std::string_view accept) {
+  explicit reported_pages(file_metrics& pages) : pages_(pages) {}
+  std::expected<metrics_response, std::string> page(std::string_view accept) {
     auto made = pages_.page(accept);
-    if (std::string now = pages_.trouble(); now != told_) {
+    if (std::string now = pages_.trouble(); now != reported_) {
       (void)give_up(now.empty() ? std::string("The files are read again.") : now);
-      told_ = std::move(now);
+      reported_ = std::move(now);
     }
     return made;
   }
 
  private:
   file_metrics& pages_;
-  std::string told_;
+  std::string reported_;
 };
 
 int serve(const serve_options& options) {
@@ -97,7 +97,7 @@ int serve(const serve_options& options) {
                                          .version = MEGAKERNEL_VERSION,
                                          .target = "files"});
   if (!made) return give_up(made.error());
-  told_pages pages(*made);
+  reported_pages pages(*made);
 
   const ending_signals ending;
   const auto where = parse_listen_address(options.listen);  // the command line has checked it

@@ -15,7 +15,7 @@ void catch_signals() {
   action.sa_handler = count_signal;  // without SA_RESTART: a write that waits is interrupted
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGINT, SIGTERM}) {
-    // What whoever started us ignores stays ignored: a shell does so for what runs behind it.
+    // Signals that the parent ignores stay ignored: a shell does so for background jobs.
     struct sigaction before{};
     if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
       sigaction(signal, &action, nullptr);

@@ -219,9 +219,9 @@ outcome<> merge(const sketch_options& options) {
 outcome<> query(const sketch_options& options) {
   const auto sketch = load_sketch(options, options.files.front());
   if (!sketch) return std::unexpected(sketch.error());
-  const auto answers = answer_keys(*sketch, options.keys);
+  const auto results = look_up_keys(*sketch, options.keys);
   output to(STDOUT_FILENO);
-  render_answers(*sketch, answers, style_of(options), to);
+  render_results(*sketch, results, style_of(options), to);
   return finish(to);
 }
 
@@ -247,15 +247,15 @@ outcome<> top(const sketch_options& options) {
   const auto sketch = load_sketch(options, options.files.front());
   if (!sketch) return std::unexpected(sketch.error());
   const bool both = options.opcodes == options.tenants;
-  std::vector<sketch_answers> answers;
+  std::vector<sketch_results> results;
   for (const sketch_of what : {sketch_of::opcode, sketch_of::tenant}) {
     if (!both && options.tenants != (what == sketch_of::tenant)) continue;
     const auto keys = candidates(options, what);
     if (!keys) return std::unexpected(keys.error());
-    answers.push_back(largest(*sketch, what, *keys, options.top));
+    results.push_back(largest(*sketch, what, *keys, options.top));
   }
   output to(STDOUT_FILENO);
-  render_answers(*sketch, answers, style_of(options), to);
+  render_results(*sketch, results, style_of(options), to);
   return finish(to);
 }
 

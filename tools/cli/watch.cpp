@@ -27,9 +27,9 @@
 #include "observe/verdict.h"
 #include "render/capture.h"
 #include "render/layout.h"
-#include "render/look_line.h"
 #include "render/names.h"
 #include "render/run.h"
+#include "render/sample_line.h"
 #include "report/report.h"
 #include "view/full_screen.h"
 #include "view/terminal.h"
@@ -76,15 +76,15 @@ class watch_command {
     if (!made) return give_up(made.error());
     observer_ = std::move(*made);
 
-    // The first look must succeed: what was mistyped is said at once.
-    if (auto looked = look(); !looked) return give_up(looked.error());
+    // The first sample must succeed: what was mistyped is said at once.
+    if (auto looked = observe(); !looked) return give_up(looked.error());
     if (options_.view != "never")
       view_ = full_screen::open("megakernel watch  " + printable(options_.ring), style_.colour);
     if (view_ == nullptr && options_.view == "always")
       return give_up("There is no terminal to show the view on. Leave --view out.");
     if (view_ == nullptr) {
       screen page(to_, style_.width, style_.colour);
-      print_look_head(style_.width, page);
+      print_sample_head(style_.width, page);
     }
     show();
     const int code = watch();
@@ -107,11 +107,11 @@ class watch_command {
   }
 
   /// Whether there was something new to see. The error is a sentence.
-  std::expected<bool, std::string> look() {
+  std::expected<bool, std::string> observe() {
     const auto seen = files_.next();
     if (!seen) return std::unexpected(seen.error());
     if (!*seen) return false;
-    auto observed = observer_->look(**seen);
+    auto observed = observer_->observe(**seen);
     if (!observed) return std::unexpected(std::move(observed.error()));
     fresh_ = std::move(*observed);
     rewritten_ = clock::now();
@@ -155,7 +155,7 @@ class watch_command {
       } else {
         std::this_thread::sleep_for(seconds(options_.interval));
       }
-      const auto looked = look();
+      const auto looked = observe();
       last_failure_ = looked ? std::string() : looked.error();
       if (looked && *looked) show();
     }

@@ -28,7 +28,7 @@ std::unexpected<std::string> failed(std::string_view what, int why) {
   return std::unexpected(fmt::format("{}: {}.", what, std::strerror(why)));
 }
 
-/// What a link leads to; the name itself where there is nothing yet.
+/// The target of a link; the name itself where there is none yet.
 std::string followed(const std::string& path) {
   const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
                                                          &std::free);

@@ -104,7 +104,7 @@ json decode(const json& in) {
   const auto view = ring_view::over(control, ring);
   if (decoded.has_value() != summed.has_value() || decoded.has_value() != view.has_value())
     throw std::logic_error("the three ways to decode disagree on whether the input is valid");
-  if (!decoded) return refused(name(decoded.error().code));
+  if (!decoded) return refused(to_string(decoded.error().code));
   if (summary.occupancy() != full.occupancy() ||
       !std::ranges::equal(summary.windows(), full.windows()) ||
       !std::ranges::equal(*view, full.slots()) || view->control() != full.control())
@@ -141,10 +141,10 @@ json health(const json& in) {
   for (auto [summary, dump] :
        {std::pair(&previous, &in.at("previous")), std::pair(&current, &in.at("current"))}) {
     const auto decoded = summary->decode(bytes_of(dump->at("control")), bytes_of(dump->at("ring")));
-    if (!decoded) return refused(name(decoded.error().code));
+    if (!decoded) return refused(to_string(decoded.error().code));
   }
   const auto delta = health_since(previous, current);
-  if (!delta) return refused(name(delta.error().code));
+  if (!delta) return refused(to_string(delta.error().code));
   return ok({{"done_delta", delta->done_delta},
              {"queue_depth", delta->queue_depth},
              {"fault_slots", delta->fault_slots},

@@ -29,7 +29,7 @@ using words = std::vector<word>;
 
 template <class T>
 json result_json(const result<T>& got) {
-  if (!got) return refused(name(got.error().code));
+  if (!got) return refused(to_string(got.error().code));
   if constexpr (std::is_void_v<T>) {
     return ok(nullptr);
   } else if constexpr (std::is_same_v<T, byte_buffer>) {
@@ -81,23 +81,23 @@ json readers(const json& in) {
   const auto control = bytes_of(in.at("control"));
   const auto metrics = read_metrics(control);
   json observable = json::array();
-  json salvaged = json::array();
+  json recovered = json::array();
   for (const std::uint32_t index : in.at("observable")) {
     observable.push_back(result_json(read_observable(control, index)));
-    salvaged.push_back(salvage_observable(control, index));
+    recovered.push_back(recover_observable(control, index));
   }
   return {{"done_count", result_json(read_done_count(control))},
           {"epoch", result_json(read_epoch(control))},
-          {"metrics", metrics ? ok(pairs(*metrics)) : refused(name(metrics.error().code))},
-          {"metrics_lenient", pairs(salvage_metrics(control))},
+          {"metrics", metrics ? ok(pairs(*metrics)) : refused(to_string(metrics.error().code))},
+          {"metrics_lenient", pairs(recover_metrics(control))},
           {"observable", observable},
-          {"observable_lenient", salvaged}};
+          {"observable_lenient", recovered}};
 }
 
 json debug_records(const json& in) {
   const auto bytes = bytes_of(in.at("bytes"));
   const auto log = read_debug_log(bytes);
-  if (!log) return refused(name(log.error().code));
+  if (!log) return refused(to_string(log.error().code));
   json list = json::array();
   for (const debug_record& r : *log)
     list.push_back({r.format, r.arguments[0], r.arguments[1], r.arguments[2]});
@@ -107,9 +107,9 @@ json debug_records(const json& in) {
 json done_slots(const json& in) {
   const auto ring = bytes_of(in.at("ring"));
   const auto items = in.at("item_count").get<std::uint64_t>();
-  const auto salvaged = salvage_done_slots(ring, items);
+  const auto recovered = recover_done_slots(ring, items);
   return {{"strict", result_json(read_done_slots(ring, items))},
-          {"lenient", salvaged ? json(*salvaged) : json(nullptr)}};
+          {"lenient", recovered ? json(*recovered) : json(nullptr)}};
 }
 
 json offsets_into(const json& in) {
@@ -193,7 +193,7 @@ class publish_case {
     if (op == "encode_work_items") {
       auto fresh =
           encode_work_items(in.at("slot_count"), in.at("tenant_id"), work_items_of(in.at("items")));
-      if (!fresh) return refused(name(fresh.error().code));
+      if (!fresh) return refused(to_string(fresh.error().code));
       ring_ = std::move(*fresh);
       return ok(nullptr);
     }
@@ -205,7 +205,7 @@ class publish_case {
       return ok(nullptr);
     }
     auto publisher = ring_publisher::over(bytes());
-    if (!publisher) return refused(name(publisher.error().code));
+    if (!publisher) return refused(to_string(publisher.error().code));
     if (op == "slot") {
       const auto arguments = in.at("args").get<words>();
       return result_json(publisher->publish(in.at("slot_idx"), {.op = opcode_of(in.at("opcode")),
@@ -282,7 +282,7 @@ class publish_case {
     for (const auto tag : {window_class::required, window_class::lookahead}) {
       for (const json& payload : in.at(tag == window_class::required ? "required" : "lookahead")) {
         const auto entry = window_arguments(in.at("ticket"), tag, payload.get<words>());
-        if (!entry) return refused(name(entry.error().code));
+        if (!entry) return refused(to_string(entry.error().code));
         arguments.push_back(*entry);
       }
     }

@@ -59,7 +59,7 @@ json json_of_doubles(std::span<const double> values) {
 }
 
 json error_json(const error& why) {
-  json details{{"class", name(why.code)}};
+  json details{{"class", to_string(why.code)}};
   if (why.code == error_code::limit_zero) details["limit"] = why.subject();
   if (why.code == error_code::device_out_of_memory) {
     details["requested"] = why.found;
@@ -101,9 +101,9 @@ json recommendation_json(const result<launch_recommendation>& got) {
   return ok({{"geometry", geometry_json(got->geometry)},
              {"worker_groups", got->worker_groups},
              {"hit_capacity", got->hit_capacity},
-             {"pressure", name(got->pressure)},
-             {"execution_mode", name(got->mode)},
-             {"topology", name(got->topology)},
+             {"pressure", to_string(got->pressure)},
+             {"execution_mode", to_string(got->mode)},
+             {"topology", to_string(got->topology)},
              {"promote_hot_opcodes", got->promote_hot_opcodes},
              {"promote_hot_windows", got->promote_hot_windows},
              {"age_priority_work", got->age_priority_work},

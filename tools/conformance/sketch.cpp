@@ -24,7 +24,7 @@ import megakernel;
 namespace megakernel::tool {
 namespace {
 
-json outcome(const result<void>& r) { return r ? ok(nullptr) : refused(name(r.error().code)); }
+json outcome(const result<void>& r) { return r ? ok(nullptr) : refused(to_string(r.error().code)); }
 
 /// An array up to 64 counters, else their number and hash, and those that are not zero if few.
 json counters_json(const count_min_sketch& sketch) {
@@ -52,21 +52,21 @@ json add_all(count_min_sketch& sketch, const json& adds) {
   for (std::size_t i = 0; i < adds.size(); ++i) {
     const auto added =
         sketch.add(adds[i].at(0).get<std::uint32_t>(), adds[i].at(1).get<std::uint64_t>());
-    if (!added) errors.push_back({i, name(added.error().code)});
+    if (!added) errors.push_back({i, to_string(added.error().code)});
   }
   return errors;
 }
 
 json merge(count_min_sketch& sketch, const json& in) {
   auto other = count_min_sketch::of_shape(in.at("depth"), in.at("width"));
-  if (!other) return refused(name(other.error().code));
+  if (!other) return refused(to_string(other.error().code));
   add_all(*other, in.at("adds"));
   return outcome(sketch.merge(*other));
 }
 
 json answer(const json& in) {
   auto sketch = count_min_sketch::of_shape(in.at("depth"), in.at("width"));
-  if (!sketch) return refused(name(sketch.error().code));
+  if (!sketch) return refused(to_string(sketch.error().code));
   json answered{{"add_errors", add_all(*sketch, in.at("adds"))}};
   answered["merge"] = in.at("merge").is_null() ? json() : merge(*sketch, in.at("merge"));
   answered["reset"] = json();

@@ -20,7 +20,7 @@ namespace megakernel::tool {
 
 using json = nlohmann::json;
 
-/// What the library answers to a case's input, in the form of the case's expectation; nothing for
+/// The library's result for a case's input, in the form of the case's expectation; nothing for
 /// a kind this part does not implement. Throws json's exceptions on a malformed case.
 std::optional<json> answer_protocol(std::string_view kind, const json& input);
 std::optional<json> answer_decoder(std::string_view kind, const json& input);

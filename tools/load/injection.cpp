@@ -49,7 +49,7 @@ void open_gate(kernel_buffers& buffers) noexcept {
 
 }  // namespace
 
-std::string_view name(injection what) noexcept {
+std::string_view to_string(injection what) noexcept {
   const auto index = static_cast<std::size_t>(what);
   return index < names.size() ? names[index] : std::string_view();
 }
@@ -60,16 +60,17 @@ std::optional<injection> parse_injection(std::string_view text) noexcept {
   return static_cast<injection>(at - names.begin());
 }
 
-std::expected<void, std::string> injector::published(const result<receipt>& accepted, opcode op,
+std::expected<void, std::string> injector::published(const result<submission>& accepted, opcode op,
                                                      std::uint32_t tenant) {
   if (!accepted) {
     return std::unexpected(fmt::format("The failure '{}' could not be injected. {}",
-                                       name(profile_.inject), accepted.error().message().text()));
+                                       to_string(profile_.inject),
+                                       accepted.error().message().text()));
   }
   for (std::uint32_t i = 0; i < accepted->slots; ++i) now_.slots.push_back(accepted->first + i);
   now_.op = op;
   now_.tenant = tenant;
-  receipts_.push_back(*accepted);
+  submissions_.push_back(*accepted);
   counts_.publications.add(1);
   counts_.slots.add(accepted->slots);
   counts_.tenants[tenant].demand.add(accepted->slots);
@@ -87,7 +88,7 @@ std::expected<void, std::string> injector::hang() {
   const std::array<word, 1> payload{0};
   const std::vector<std::span<const word>> entries(lanes, payload);
   return published(
-      kernel_.feed().publish_window(
+      kernel_.queue().publish_window(
           {.op = hang_opcode, .tenant = victim(), .ticket = hang_ticket, .required = entries},
           deadline::in(room)),
       hang_opcode, victim());
@@ -98,7 +99,7 @@ std::expected<void, std::string> injector::hang() {
 std::expected<void, std::string> injector::hang_waves() {
   constexpr std::array<word, 2> arguments{hang_ticket, 0};
   for (std::uint32_t i = 0; i < profile_.slots; ++i) {
-    const auto accepted = kernel_.feed().publish(
+    const auto accepted = kernel_.queue().publish(
         {.op = hang_opcode, .tenant = victim(), .arguments = arguments}, deadline::in(room / 10));
     if (!accepted && i != 0) break;
     if (auto counted = published(accepted, hang_opcode, victim()); !counted) return counted;
@@ -126,7 +127,7 @@ std::expected<void, std::string> injector::send_lanes_away() {
 std::expected<void, std::string> injector::publish_faults() {
   constexpr std::array<word, 2> outside{1, 0xFFFF'FFFFu};
   for (std::uint32_t i = 0; i < faults; ++i) {
-    const auto accepted = kernel_.feed().publish(
+    const auto accepted = kernel_.queue().publish(
         {.op = opcode::store_u32, .tenant = victim(), .arguments = outside}, deadline::in(room));
     if (auto counted = published(accepted, opcode::store_u32, victim()); !counted) return counted;
   }
@@ -136,14 +137,14 @@ std::expected<void, std::string> injector::publish_faults() {
 std::expected<void, std::string> injector::lose_io() {
   for (std::uint32_t i = 0; i < misses; ++i) {
     const auto accepted =
-        kernel_.feed().publish_load_miss({.resource = lost_resource}, deadline::in(room));
+        kernel_.queue().publish_load_miss({.resource = lost_resource}, deadline::in(room));
     if (auto counted = published(accepted, opcode::load_miss, 0); !counted) return counted;
   }
   return {};
 }
 
 std::expected<void, std::string> injector::hold_a_slot() {
-  const auto taken = megakernel::detail::hold(kernel_.feed(), deadline::in(room));
+  const auto taken = megakernel::detail::hold(kernel_.queue(), deadline::in(room));
   if (!taken) {
     return std::unexpected(fmt::format("The failure 'torn' could not be injected. {}",
                                        taken.error().message().text()));
@@ -209,18 +210,18 @@ void injector::lift() noexcept {
     store(control(abi::shutdown_word), 1);
     open_gate(kernel_.buffers());
   }
-  if (held_) megakernel::detail::let_go_of(kernel_.feed(), *held_);
+  if (held_) megakernel::detail::abort(kernel_.queue(), *held_);
   held_.reset();
 }
 
-void injector::settle() noexcept {
-  for (const receipt& r : receipts_) {
-    const work_state state = kernel_.feed().state(r);
+void injector::finish() noexcept {
+  for (const submission& r : submissions_) {
+    const work_state state = kernel_.queue().state(r);
     if (state.progress == progress::pending) continue;
     counts_.finished_slots.add(r.slots);
     if (state.progress == progress::faulted) counts_.faulted.add(1);
   }
-  receipts_.clear();
+  submissions_.clear();
 }
 
 bool injector::withholds_tokens(std::uint32_t tenant) const noexcept {

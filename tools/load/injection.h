@@ -19,10 +19,10 @@ import megakernel;
 namespace megakernel::tool {
 
 /// `"lost-io"` and so on, as the command line spells them.
-[[nodiscard]] std::string_view name(injection what) noexcept;
+[[nodiscard]] std::string_view to_string(injection what) noexcept;
 [[nodiscard]] std::optional<injection> parse_injection(std::string_view text) noexcept;
 
-/// What was done, for whoever checks whether it was found.
+/// The injected failure, for the check that it was found.
 struct injected_failure {
   injection what = injection::nothing;
   std::chrono::nanoseconds at{};       ///< since the load began
@@ -32,11 +32,11 @@ struct injected_failure {
 };
 
 /// Brings one failure about, once, and takes it back before the lanes are stopped. It publishes on
-/// an account of its own, so that what was accepted still adds up. For one thread.
+/// a total of its own, so that what was accepted still adds up. For one thread.
 class injector {
  public:
-  /// `counts` is its account; both outlive the injector.
-  injector(const run_profile& profile, runtime& kernel, producer_counts& counts) noexcept
+  /// `counts` is its total; both outlive the injector.
+  injector(const run_profile& profile, kernel_session& kernel, producer_counts& counts) noexcept
       : profile_(profile), kernel_(kernel), counts_(counts) {}
 
   /// Does it. The error is a sentence.
@@ -47,8 +47,8 @@ class injector {
   /// Lets go of lanes and slots that are held, so that lanes can leave and producers end: SHUTDOWN
   /// is set first, so that nothing else is run on the way.
   void lift() noexcept;
-  /// Adds to the account what of its work has finished. When no lane runs any more.
-  void settle() noexcept;
+  /// Adds to the totals what of its work has finished. When no lane runs any more.
+  void finish() noexcept;
   /// Tokens of this tenant are gone for good.
   [[nodiscard]] bool withholds_tokens(std::uint32_t tenant) const noexcept;
 
@@ -61,18 +61,19 @@ class injector {
   [[nodiscard]] outcome lose_io();
   [[nodiscard]] outcome hold_a_slot();
   void set_done_count_back() noexcept;
-  [[nodiscard]] outcome published(const result<receipt>& accepted, opcode op, std::uint32_t tenant);
+  [[nodiscard]] outcome published(const result<submission>& accepted, opcode op,
+                                  std::uint32_t tenant);
   [[nodiscard]] std::uint32_t victim() const noexcept { return profile_.tenants - 1; }
   [[nodiscard]] word& control(word index) noexcept {
     return kernel_.buffers().where().control[index];
   }
 
   const run_profile& profile_;
-  runtime& kernel_;
+  kernel_session& kernel_;
   producer_counts& counts_;
   injected_failure now_;
   std::optional<injected_failure> done_;
-  std::vector<receipt> receipts_;
+  std::vector<submission> submissions_;
   std::optional<std::uint32_t> held_;
 };
 

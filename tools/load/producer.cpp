@@ -40,10 +40,10 @@ void pause() noexcept {
 
 }  // namespace
 
-producer::producer(const run_profile& profile, std::uint32_t number, work_feed& feed,
+producer::producer(const run_profile& profile, std::uint32_t number, submission_queue& queue,
                    producer_signals& signals, producer_counts& counts)
     : source_(profile, number),
-      feed_(feed),
+      queue_(queue),
       signals_(signals),
       counts_(counts),
       share_(profile.count ? share_of(*profile.count, profile.producers, number) : endless),
@@ -81,14 +81,14 @@ void producer::idle(bool progressed) noexcept {
 void producer::run() noexcept {
   last_progress_ = clock::now();
   load();
-  look();
+  observe();
   counts_.served_slots.add(counts_.finished_slots.get());
   for (producer_counts::tenant& t : counts_.tenants) t.served.add(t.finished.get());
   // Of the stamps of several producers the last to come here stays.
   signals_.ended.store(clock::now(), std::memory_order_relaxed);
   signals_.loading.fetch_sub(1, std::memory_order_release);
-  while (!pending_.empty() && !signals_.abandon.load(std::memory_order_relaxed)) idle(look());
-  look();
+  while (!pending_.empty() && !signals_.abandon.load(std::memory_order_relaxed)) idle(observe());
+  observe();
 }
 
 void producer::load() noexcept {
@@ -117,15 +117,15 @@ void producer::load() noexcept {
 /// to, and who gives its core away may wait long to get it back: neither is done to the last.
 void producer::wait_until(clock::time_point due) noexcept {
   constexpr std::chrono::nanoseconds late = std::chrono::microseconds(100);
-  constexpr std::chrono::nanoseconds nap = std::chrono::milliseconds(1);
+  constexpr std::chrono::nanoseconds idle_sleep = std::chrono::milliseconds(1);
   for (;;) {
     const std::chrono::nanoseconds left = due - clock::now();
     if (left.count() <= 0 || load_is_over()) return;
-    const bool progressed = look();
+    const bool progressed = observe();
     if (!pending_.empty()) {
       idle(progressed);
     } else if (left > 2 * late) {
-      std::this_thread::sleep_for(std::min(left - late, nap));
+      std::this_thread::sleep_for(std::min(left - late, idle_sleep));
     } else {
       pause();
     }
@@ -135,7 +135,7 @@ void producer::wait_until(clock::time_point due) noexcept {
 /// Faults that nobody looks at would fill the ring.
 void producer::reclaim() noexcept {
   std::array<fault_notice, 64> notices;
-  const std::size_t count = feed_.reclaim_faults(notices);
+  const std::size_t count = queue_.reclaim_faults(notices);
   const std::size_t noted = std::min(count, most_faults - faults_.size());
   faults_.insert(faults_.end(), notices.begin(),
                  notices.begin() + static_cast<std::ptrdiff_t>(noted));
@@ -145,15 +145,15 @@ void producer::reclaim() noexcept {
 bool producer::hand_over(const publication& work, clock::time_point due) noexcept {
   constexpr std::uint32_t least_burst = 16;
   const auto burst = std::max(least_burst, static_cast<std::uint32_t>(pending_.size() / 16));
-  if (++since_look_ >= burst) look();
+  if (++since_poll_ >= burst) observe();
   while (!pending_.empty() && pending_slots_ + work.slots > most_slots_) {
     if (load_is_over()) return false;
-    idle(look());
+    idle(observe());
   }
   for (deadline until = deadline::immediate();;
        until = deadline::in(std::chrono::microseconds(50))) {
     const auto now = clock::now();
-    const auto accepted = publish(feed_, work, until);
+    const auto accepted = publish(queue_, work, until);
     if (accepted) {
       accept(work, *accepted, interval_ != 0 ? due : now);
       return true;
@@ -161,11 +161,11 @@ bool producer::hand_over(const publication& work, clock::time_point due) noexcep
     counts_.ring_full.add(1);
     if (accepted.error().code != error_code::ring_full || load_is_over()) return false;
     if (accepted.error().index == word(slot_status::fault)) reclaim();
-    idle(look());
+    idle(observe());
   }
 }
 
-void producer::accept(const publication& work, const receipt& accepted,
+void producer::accept(const publication& work, const submission& accepted,
                       clock::time_point since) noexcept {
   const opcode_counts counts = counts_of(work);
   for (std::size_t i = 0; i < counted_opcodes.size(); ++i) {
@@ -176,7 +176,7 @@ void producer::accept(const publication& work, const receipt& accepted,
   counts_.slots.add(work.slots);
   counts_.added.add(counts.added);
   counts_.tenants[work.tenant].demand.add(work.slots);
-  pending_.push_back({.receipt = accepted,
+  pending_.push_back({.submission = accepted,
                       .since = since,
                       .slots = work.slots,
                       .tenant = static_cast<std::uint8_t>(work.tenant),
@@ -186,16 +186,16 @@ void producer::accept(const publication& work, const receipt& accepted,
 
 /// Looks at everything outstanding; whether something of it has finished. The clock is read after
 /// the statuses, once for a few of them.
-bool producer::look() noexcept {
+bool producer::observe() noexcept {
   constexpr std::size_t group = 16;
-  since_look_ = 0;
+  since_poll_ = 0;
   std::array<progress, group> found;
   std::size_t kept = 0;
   for (std::size_t first = 0; first < pending_.size(); first += group) {
     const std::size_t size = std::min(group, pending_.size() - first);
     bool any = false;
     for (std::size_t i = 0; i < size; ++i) {
-      found[i] = feed_.state(pending_[first + i].receipt).progress;
+      found[i] = queue_.state(pending_[first + i].submission).progress;
       any |= found[i] != progress::pending;
     }
     const auto seen = any ? clock::now() : clock::time_point{};

@@ -18,7 +18,7 @@ import megakernel;
 /// A thread that publishes the work of a profile and watches it finish.
 namespace megakernel::tool {
 
-/// What one producer has counted so far. It alone writes, anyone may read.
+/// The counts of one producer so far. It alone writes, any thread may read.
 struct alignas(64) producer_counts {
   tally publications;
   tally slots;
@@ -41,12 +41,12 @@ struct alignas(64) producer_counts {
   std::array<live_histogram, abi::priorities> latency;  ///< of publications, in nanoseconds
 };
 
-/// What tells producers to go on, and what they tell. Set by the thread that owns them.
+/// The signals to producers and from them. Set by the thread that owns them.
 struct producer_signals {
   std::chrono::steady_clock::time_point begin{};  ///< of the load
   std::chrono::steady_clock::time_point end{};    ///< of the load, at the latest
   std::atomic<bool> stop{false};                  ///< publish nothing more
-  std::atomic<bool> abandon{false};               ///< wait no longer for what is owed
+  std::atomic<bool> abandon{false};               ///< wait no longer for what is outstanding
   std::atomic<std::uint32_t> loading{0};          ///< producers that may still publish
   /// When the last of them stopped; valid when none is loading.
   std::atomic<std::chrono::steady_clock::time_point> ended{};
@@ -59,9 +59,9 @@ struct producer_signals {
 class producer {
  public:
   /// Allocates all that it will need.
-  producer(const run_profile& profile, std::uint32_t number, work_feed& feed,
+  producer(const run_profile& profile, std::uint32_t number, submission_queue& queue,
            producer_signals& signals, producer_counts& counts);
-  /// Publishes until the load ends, and then waits for what is owed.
+  /// Publishes until the load ends, and then waits for what is outstanding.
   void run() noexcept;
   /// Faulted slots that stood in its way, the first few. For when it has ended.
   [[nodiscard]] std::span<const fault_notice> faults() const noexcept { return faults_; }
@@ -71,7 +71,7 @@ class producer {
  private:
   using clock = std::chrono::steady_clock;
   struct pending {
-    megakernel::receipt receipt;
+    megakernel::submission submission;
     clock::time_point since;
     std::uint32_t slots;
     std::uint8_t tenant;
@@ -81,8 +81,9 @@ class producer {
   [[nodiscard]] bool load_is_over() noexcept;
   void load() noexcept;
   [[nodiscard]] bool hand_over(const publication& work, clock::time_point due) noexcept;
-  void accept(const publication& work, const receipt& accepted, clock::time_point since) noexcept;
-  bool look() noexcept;
+  void accept(const publication& work, const submission& accepted,
+              clock::time_point since) noexcept;
+  bool observe() noexcept;
   void finish(const pending& p, progress how, clock::time_point seen) noexcept;
   void idle(bool progressed) noexcept;
   void wait_until(clock::time_point due) noexcept;
@@ -90,7 +91,7 @@ class producer {
   [[nodiscard]] std::uint64_t left() const noexcept;
 
   work_source source_;
-  work_feed& feed_;
+  submission_queue& queue_;
   producer_signals& signals_;
   producer_counts& counts_;
   std::uint64_t share_;       // slots to publish; of no count: endless
@@ -99,7 +100,7 @@ class producer {
   std::vector<pending> pending_;
   std::vector<fault_notice> faults_;
   std::uint32_t pending_slots_ = 0;
-  std::uint32_t since_look_ = 0;
+  std::uint32_t since_poll_ = 0;
   clock::time_point last_progress_;
   backoff wait_{0, std::chrono::microseconds(100)};
 };

@@ -70,7 +70,7 @@ bool needs_attention(const run_findings& found) noexcept {
          std::ranges::any_of(found.laws, [](const conservation_law& l) { return !l.holds(); });
 }
 
-live_run::live_run(const run_profile& profile, runtime&& kernel) noexcept
+live_run::live_run(const run_profile& profile, kernel_session&& kernel) noexcept
     : profile_(profile), kernel_(std::move(kernel)) {}
 
 live_run::~live_run() {
@@ -83,7 +83,7 @@ live_run::~live_run() {
 std::expected<std::unique_ptr<live_run>, std::string> live_run::start(const run_profile& profile,
                                                                       bool keep_previous) {
   const auto table = dfa_table();
-  auto kernel = runtime::make(
+  auto kernel = kernel_session::make(
       {.layout = {.slots = profile.slots,
                   .tenants = profile.tenants,
                   .observable_words = work_places::observable_words,
@@ -92,7 +92,7 @@ std::expected<std::unique_ptr<live_run>, std::string> live_run::start(const run_
                   .quotas = profile.quota.has_value() || profile.inject == injection::quota,
                   .shared = profile.on_gpu && profile.gpu_in == gpu_process::own},
        .order = profile.order,
-       .patience = profile.patience});
+       .hold_time = profile.hold_time});
   if (!kernel) return refused(kernel.error());
   auto windows = window_opcodes::of(std::array{window_opcode});
   if (!windows) return refused(windows.error());
@@ -111,7 +111,7 @@ std::expected<void, std::string> live_run::start_threads() {
   for (std::uint32_t i = 0; i < profile_.producers; ++i) {
     counts_.push_back(std::make_unique<producer_counts>());
     producers_.push_back(
-        std::make_unique<producer>(profile_, i, kernel_.feed(), signals_, *counts_.back()));
+        std::make_unique<producer>(profile_, i, kernel_.queue(), signals_, *counts_.back()));
   }
   counts_.push_back(std::make_unique<producer_counts>());
   injector_ = std::make_unique<injector>(profile_, kernel_, *counts_.back());
@@ -122,8 +122,8 @@ std::expected<void, std::string> live_run::start_threads() {
   if (!lanes) return std::unexpected(lanes.error());
   if (auto launched = kernel_.launch(std::move(*lanes), deadline::in(10s)); !launched)
     return refused(launched.error());
-  // A first look, so that the next has something to compare with.
-  if (auto looked = kernel_.look(windows_, deadline::in(20ms)); !looked)
+  // A first sample, so that the next has something to compare with.
+  if (auto looked = kernel_.observe(windows_, deadline::in(20ms)); !looked)
     return refused(looked.error());
 
   signals_.begin = clock::now();
@@ -133,7 +133,7 @@ std::expected<void, std::string> live_run::start_threads() {
   const auto longest = clock::time_point::max() - signals_.begin - late;
   const auto duration = profile_.duration.value_or(longest);
   signals_.end = signals_.begin + std::min<std::chrono::nanoseconds>(duration, longest) + late;
-  last_look_at_ = refilled_at_ = signals_.begin;
+  last_sample_at_ = refilled_at_ = signals_.begin;
   last_at_ = std::chrono::system_clock::now();
   signals_.loading.store(profile_.producers, std::memory_order_relaxed);
   try {
@@ -214,7 +214,7 @@ published_counts live_run::published(latency_counts& latency) const {
           .latency = &latency};
 }
 
-std::expected<run_look, std::string> live_run::look(std::chrono::nanoseconds flush) {
+std::expected<run_observation, std::string> live_run::observe(std::chrono::nanoseconds flush) {
   const auto& dog = kernel_.watchdog();
   if (keep_previous_) {
     const live_snapshot& before = dog.snapshot();
@@ -226,26 +226,26 @@ std::expected<run_look, std::string> live_run::look(std::chrono::nanoseconds flu
     previous_at_ = last_at_;
   }
   const auto report =
-      kernel_.look(windows_, flush > 0ns ? deadline::in(flush) : deadline::immediate());
+      kernel_.observe(windows_, flush > 0ns ? deadline::in(flush) : deadline::immediate());
   if (!report) return refused(report.error());
   const auto now = clock::now();
   last_at_ = std::chrono::system_clock::now();
   const ring_summary& ring = dog.telemetry().summary();
 
-  run_look seen{.phase = phase_,
-                .state = condition_of(dog.diagnosis()),
-                .elapsed = now - signals_.begin,
-                .interval = now - std::exchange(last_look_at_, now),
-                .accepted = dog.snapshot().accepted(),
-                .done = report->done,
-                .done_delta = report->done_delta,
-                .occupancy = ring.occupancy(),
-                .counters = ring.counters(),
-                .diagnosis = dog.diagnosis(),
-                .injected = injector_->done(),
-                .health = *report,
-                .stuck = {report->oldest.begin(), report->oldest.end()},
-                .torn_pages = dog.snapshot().torn_pages().size()};
+  run_observation seen{.phase = phase_,
+                       .state = condition_of(dog.diagnosis()),
+                       .elapsed = now - signals_.begin,
+                       .interval = now - std::exchange(last_sample_at_, now),
+                       .accepted = dog.snapshot().accepted(),
+                       .done = report->done,
+                       .done_delta = report->done_delta,
+                       .occupancy = ring.occupancy(),
+                       .counters = ring.counters(),
+                       .diagnosis = dog.diagnosis(),
+                       .injected = injector_->done(),
+                       .health = *report,
+                       .stuck = {report->oldest.begin(), report->oldest.end()},
+                       .torn_pages = dog.snapshot().torn_pages().size()};
   seen.slots_per_second = rate_of(seen.done_delta, seen.interval);
   seen.health.oldest = {};
   const latency_histogram latency = latency_now(std::nullopt);
@@ -285,24 +285,24 @@ std::expected<run_findings, std::string> live_run::finish(bool cut_short) {
   if (why_ == run_end::count && !profile_.count) why_ = run_end::duration;  // nobody stopped it
   run_findings found{.profile = profile_, .ended_by = why_, .cut_short = cut_short};
   found.drain_time = drained_for();
-  const auto last = look(1s);
+  const auto last = observe(1s);
   if (!last) return std::unexpected(last.error());
   found.control = kernel_.watchdog().telemetry().control();
 
   injector_->lift();
   const auto stopped = kernel_.stop(deadline::in(5s));
   if (stopped) {
-    found.accounts = *stopped;
+    found.totals = *stopped;
   } else {
-    found.accounts = {.accepted = last->accepted,
-                      .done = last->done,
-                      .faults = found.control.report().value_or(kernel_report{}).faults,
-                      .owed = last->occupancy.active(),
-                      .running = static_cast<std::uint32_t>(stopped.error().found)};
-    found.workers_left = found.accounts.running;
+    found.totals = {.accepted = last->accepted,
+                    .done = last->done,
+                    .faults = found.control.report().value_or(kernel_report{}).faults,
+                    .outstanding = last->occupancy.active(),
+                    .running = static_cast<std::uint32_t>(stopped.error().found)};
+    found.workers_left = found.totals.running;
   }
-  // What the kernel has finished they see at once.
-  if (found.accounts.owed != 0) signals_.abandon.store(true, std::memory_order_relaxed);
+  // They see finished work at once.
+  if (found.totals.outstanding != 0) signals_.abandon.store(true, std::memory_order_relaxed);
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
   found.last = last_;
@@ -312,7 +312,7 @@ std::expected<run_findings, std::string> live_run::finish(bool cut_short) {
 }
 
 void live_run::add_up(run_findings& found) {
-  injector_->settle();
+  injector_->finish();
   found.injected = injector_->done();
   found.load_time = signals_.ended.load(std::memory_order_relaxed) - signals_.begin;
   found.served_under_load = sum([](const producer_counts& c) -> auto& { return c.served_slots; });
@@ -327,7 +327,7 @@ void live_run::add_up(run_findings& found) {
     found.latency_by_priority[level] = latency_now(priority{level}).summary();
   found.alarms = alarms_;
   std::array<fault_notice, producer::most_faults> notices;
-  const std::size_t faults = kernel_.feed().reclaim_faults(notices);
+  const std::size_t faults = kernel_.queue().reclaim_faults(notices);
   found.faults.assign(notices.begin(), notices.begin() + static_cast<std::ptrdiff_t>(faults));
   for (const auto& p : producers_)
     found.faults.insert(found.faults.end(), p->faults().begin(), p->faults().end());
@@ -383,18 +383,18 @@ void live_run::add_opcodes(run_findings& found) const {
 }
 
 void live_run::add_laws(run_findings& found) {
-  const account& a = found.accounts;
+  const work_totals& a = found.totals;
   const std::uint64_t ended = a.done + a.faults;
   found.laws.push_back({.name = "accepted",
                         .sentence = "accepted = done + faults + owed",
                         .left = a.accepted,
-                        .right = ended + a.owed});
+                        .right = ended + a.outstanding});
   found.laws.push_back({.name = "published",
                         .sentence = "published by producers = accepted",
                         .left = sum([](const producer_counts& c) -> auto& { return c.slots; }),
                         .right = a.accepted});
   // The rest compares counts that move one after the other: only where nothing moves any more.
-  if (a.owed != 0 || found.workers_left != 0) return;
+  if (a.outstanding != 0 || found.workers_left != 0) return;
   found.laws.push_back(
       {.name = "seen",
        .sentence = "seen finished by producers = done + faults",
@@ -431,16 +431,17 @@ void live_run::add_laws(run_findings& found) {
 }
 
 condition live_run::final_state(const run_findings& found) const {
-  const bool faults = found.accounts.faults != 0;
+  const bool faults = found.totals.faults != 0;
   if (alarming(found.last.state)) return found.last.state;
-  if (found.accounts.owed == 0) return faults ? condition::faulted : condition::idle;
-  // Nothing new is owed since the drain began: here a symptom need not last, and a drain that moved
-  // nothing at all needs no patience.
+  if (found.totals.outstanding == 0) return faults ? condition::faulted : condition::idle;
+  // Nothing new is outstanding since the drain began: here a symptom need not last, and a drain
+  // that moved nothing at all needs no hold time.
   const health_report& health = found.last.health;
   if (const condition seen = condition_of(health.verdict, false); alarming(seen)) return seen;
   if (!found.cut_short && found.last.done == done_before_drain_) {
     if (health.heartbeat_delta == word{0}) return condition::dead;
-    const bool blocked = health.unauthorised_slots + health.throttled_slots == found.accounts.owed;
+    const bool blocked =
+        health.unauthorised_slots + health.throttled_slots == found.totals.outstanding;
     return blocked ? condition::blocked : condition::stalled;
   }
   if (faults) return condition::faulted;
@@ -467,13 +468,13 @@ void live_run::count_publishers(publisher_totals& known) const {
 std::expected<frame, std::string> live_run::sample(run_sample& storage) {
   const auto at = clock::now() - signals_.begin;
   const auto wall = std::chrono::system_clock::now();
-  if (auto taken = storage.snapshot.take(kernel_.buffers(), kernel_.feed()); !taken)
+  if (auto taken = storage.snapshot.take(kernel_.buffers(), kernel_.queue()); !taken)
     return refused(taken.error());
   return frame_of(storage.snapshot, at, wall, storage.publishers);
 }
 
 frame live_run::last_frame() {
-  return frame_of(kernel_.watchdog().snapshot(), last_look_at_ - signals_.begin, last_at_,
+  return frame_of(kernel_.watchdog().snapshot(), last_sample_at_ - signals_.begin, last_at_,
                   publishers_);
 }
 

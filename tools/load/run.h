@@ -37,12 +37,12 @@ enum class run_phase : std::uint8_t {
   drain,  ///< they do not, and what was accepted is run
 };
 
-/// One look at the running kernel, and what came since the look before it.
-struct run_look {
+/// One look at the running kernel, and what came since the sample before it.
+struct run_observation {
   run_phase phase = run_phase::load;
   condition state = condition::idle;
   std::chrono::nanoseconds elapsed{};   ///< since the load began
-  std::chrono::nanoseconds interval{};  ///< since the look before
+  std::chrono::nanoseconds interval{};  ///< since the sample before
   std::uint64_t accepted = 0;           ///< slots, so far
   std::uint64_t done = 0;               ///< by the kernel's count, so far
   std::uint64_t done_delta = 0;
@@ -74,7 +74,7 @@ struct run_opcode {
   std::optional<word> claims{};  ///< the kernel's metric; opcodes over 31 have none
 };
 
-/// A law that holds when nothing is owed and nothing went wrong.
+/// A law that holds when nothing is outstanding and nothing went wrong.
 struct conservation_law {
   std::string_view name;      ///< for programs
   std::string_view sentence;  ///< "accepted = done + faults + owed"
@@ -90,8 +90,8 @@ struct run_findings {
   condition state = condition::idle;
   std::chrono::nanoseconds load_time{};
   std::chrono::nanoseconds drain_time{};
-  bool cut_short = false;  ///< what was owed was not waited for
-  account accounts{};
+  bool cut_short = false;  ///< what was outstanding was not waited for
+  work_totals totals{};
   std::uint64_t served_under_load = 0;  ///< slots that producers saw finished under load
   double slots_per_second = 0;          ///< of the load
   double least_per_second = 0;          ///< of its looks
@@ -109,8 +109,8 @@ struct run_findings {
   result_check results{};
   std::uint32_t alarms = 0;            ///< looks that found the kernel stalled, blocked or dead
   std::vector<fault_notice> faults{};  ///< some of them
-  run_look deepest{};                  ///< the look under load that found most in the queue
-  run_look last{};                     ///< after the drain
+  run_observation deepest{};           ///< the sample under load that found most in the queue
+  run_observation last{};              ///< after the drain
   std::uint32_t workers_left = 0;      ///< lanes that did not leave
   std::optional<injected_failure> injected{};
   control_snapshot control{};  ///< after the lanes left, where they did
@@ -119,20 +119,20 @@ struct run_findings {
 /// Whether somebody should look: exit status 3.
 [[nodiscard]] bool needs_attention(const run_findings& found) noexcept;
 
-/// The buffers of the last two looks, for a dump.
+/// The buffers of the last two samples, for a dump.
 struct run_dump {
-  struct look {
+  struct sample {
     std::span<const std::byte> control;
     std::span<const std::byte> ring;
     std::chrono::system_clock::time_point at;
   };
-  look last;
-  look previous;
+  sample last;
+  sample previous;
   std::span<const std::byte> debug_log;
   std::span<const std::byte> io_queue;
 };
 
-/// What `live_run::sample` puts a frame into.
+/// The storage of a frame for `live_run::sample`.
 struct run_sample {
   live_snapshot snapshot;
   publisher_totals publishers;
@@ -145,7 +145,7 @@ class live_run {
   /// `keep_previous`: `dump` will be asked for. The error is a sentence.
   [[nodiscard]] static std::expected<std::unique_ptr<live_run>, std::string> start(
       const run_profile& profile, bool keep_previous);
-  /// Stops everything, whatever is owed.
+  /// Stops everything, whatever is outstanding.
   ~live_run();
 
   /// Whether producers have ended, all they had to publish being published. Quotas are refilled
@@ -153,21 +153,21 @@ class live_run {
   [[nodiscard]] bool load_ended();
   /// Makes the failure happen that was asked for, when it is due. The error is a sentence.
   [[nodiscard]] std::expected<void, std::string> inject_when_due();
-  /// What is left of the load's duration; a long time when it has none.
+  /// The rest of the load's duration; a long time when it has none.
   [[nodiscard]] std::chrono::nanoseconds load_left() const;
   /// Tells producers to publish nothing more, and waits until they do not.
   void stop_load(run_end why);
-  /// Takes a look. Counts of the lanes are asked for and waited for until `flush`: to wait lets a
+  /// Takes a sample. Counts of the lanes are asked for and waited for until `flush`: to wait lets a
   /// ring run empty, to look at once misses what a lane has counted since it last flushed, at most
   /// 256 slots. The error is a sentence.
-  [[nodiscard]] std::expected<run_look, std::string> look(
+  [[nodiscard]] std::expected<run_observation, std::string> observe(
       std::chrono::nanoseconds flush = std::chrono::nanoseconds::zero());
-  /// Waits at most `wait`; whether nothing is owed any more. Publishes nothing from now on.
+  /// Waits at most `wait`; whether nothing is outstanding any more. Publishes nothing from now on.
   [[nodiscard]] bool drain(std::chrono::nanoseconds wait);
   [[nodiscard]] std::chrono::nanoseconds drained_for() const;
   /// Looks a last time, stops the lanes and adds everything up. `cut_short`: the drain was.
   [[nodiscard]] std::expected<run_findings, std::string> finish(bool cut_short);
-  /// What the last look saw, until the next.
+  /// The frame of the last sample, until the next.
   [[nodiscard]] frame last_frame();
   /// After `finish`.
   [[nodiscard]] run_dump dump() const noexcept;
@@ -182,12 +182,12 @@ class live_run {
   /// For who watches from another thread, until this object ends: what of the kernel can be read
   /// while it runs, and what its producers have counted so far. `latency` is filled in, and must
   /// outlive the result.
-  [[nodiscard]] runtime& kernel() noexcept { return kernel_; }
+  [[nodiscard]] kernel_session& kernel() noexcept { return kernel_; }
   [[nodiscard]] published_counts published(latency_counts& latency) const;
 
  private:
   using clock = std::chrono::steady_clock;
-  live_run(const run_profile& profile, runtime&& kernel) noexcept;
+  live_run(const run_profile& profile, kernel_session&& kernel) noexcept;
 
   [[nodiscard]] std::expected<void, std::string> start_threads();
   void refill() noexcept;
@@ -205,7 +205,7 @@ class live_run {
   [[nodiscard]] condition final_state(const run_findings& found) const;
 
   run_profile profile_;
-  runtime kernel_;
+  kernel_session kernel_;
   window_opcodes windows_;
   producer_signals signals_;
   std::vector<std::unique_ptr<producer_counts>> counts_;
@@ -213,15 +213,15 @@ class live_run {
   std::vector<std::unique_ptr<producer>> producers_;
   std::vector<std::thread> threads_;
   clock::time_point drain_began_;
-  clock::time_point last_look_at_;
+  clock::time_point last_sample_at_;
   clock::time_point refilled_at_;
   std::chrono::system_clock::time_point began_;  // as `signals_.begin`
   run_phase phase_ = run_phase::load;
   run_end why_ = run_end::count;
   bool keep_previous_ = false;
   latency_histogram latency_before_;
-  run_look last_;
-  run_look deepest_;
+  run_observation last_;
+  run_observation deepest_;
   std::uint64_t done_before_drain_ = 0;
   std::uint32_t alarms_ = 0;
   double least_ = 0;

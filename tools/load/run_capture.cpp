@@ -31,7 +31,7 @@ import megakernel;
 namespace megakernel::tool {
 namespace {
 
-/// What this machine calls itself, as far as it does.
+/// The name of this machine, if it has one.
 std::string this_machine() {
   std::string processor;
   std::ifstream about("/proc/cpuinfo");

@@ -153,17 +153,19 @@ constexpr word word_of(word observable) noexcept { return abi::observable_word +
 /// The word that a tenant's ATOMIC_ADDs go to.
 constexpr word adds_of(std::uint32_t tenant) noexcept { return word_of(at::adds + tenant); }
 
-result<receipt> publish_packed(work_feed& feed, const publication& work, deadline until) noexcept {
+result<submission> publish_packed(submission_queue& queue, const publication& work,
+                                  deadline until) noexcept {
   const std::array<word, 2> add{1, adds_of(work.tenant)};
   const std::array<word, 2> store{work.arguments[0], work.arguments[1]};
   const std::array ops{
       packed_op{.op = static_cast<std::uint8_t>(opcode::nop)},
       packed_op{.op = static_cast<std::uint8_t>(opcode::atomic_add), .arguments = add},
       packed_op{.op = static_cast<std::uint8_t>(opcode::store_u32), .arguments = store}};
-  return feed.publish_packed({.tenant = work.tenant, .level = work.level, .ops = ops}, until);
+  return queue.publish_packed({.tenant = work.tenant, .level = work.level, .ops = ops}, until);
 }
 
-result<receipt> publish_window(work_feed& feed, const publication& work, deadline until) noexcept {
+result<submission> publish_window(submission_queue& queue, const publication& work,
+                                  deadline until) noexcept {
   std::array<word, window_required + window_lookahead> blocks{};
   std::array<std::span<const word>, blocks.size()> entries;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -172,27 +174,28 @@ result<receipt> publish_window(work_feed& feed, const publication& work, deadlin
   }
   const std::span<const std::span<const word>> all = std::span(entries).first(work.slots);
   const std::size_t required = std::min<std::size_t>(window_required, work.slots);
-  return feed.publish_window({.op = window_opcode,
-                              .tenant = work.tenant,
-                              .ticket = work.ticket,
-                              .level = work.level,
-                              .required = all.first(required),
-                              .lookahead = all.subspan(required)},
-                             until);
+  return queue.publish_window({.op = window_opcode,
+                               .tenant = work.tenant,
+                               .ticket = work.ticket,
+                               .level = work.level,
+                               .required = all.first(required),
+                               .lookahead = all.subspan(required)},
+                              until);
 }
 
-result<receipt> publish_batch(work_feed& feed, const publication& work, deadline until) noexcept {
+result<submission> publish_batch(submission_queue& queue, const publication& work,
+                                 deadline until) noexcept {
   const std::array<word, 2> add{1, adds_of(work.tenant)};
   std::array<batch_item, batch_items> items;
   for (std::size_t i = 1; i < items.size(); i += 2)
     items[i] = {.op = opcode::atomic_add, .arguments = add};
-  return feed.publish_batch(work.tenant, std::span(items).first(work.slots - 1), work.ticket,
-                            until);
+  return queue.publish_batch(work.tenant, std::span(items).first(work.slots - 1), work.ticket,
+                             until);
 }
 
 }  // namespace
 
-std::string_view name(work_kind kind) noexcept {
+std::string_view to_string(work_kind kind) noexcept {
   return kind_names[static_cast<std::size_t>(kind)];
 }
 
@@ -349,20 +352,21 @@ publication work_source::next(std::uint64_t most) noexcept {
   return work;
 }
 
-result<receipt> publish(work_feed& feed, const publication& work, deadline until) noexcept {
+result<submission> publish(submission_queue& queue, const publication& work,
+                           deadline until) noexcept {
   switch (work.kind) {
     case work_kind::packed:
-      return publish_packed(feed, work, until);
+      return publish_packed(queue, work, until);
     case work_kind::window:
-      return publish_window(feed, work, until);
+      return publish_window(queue, work, until);
     case work_kind::batch:
-      return publish_batch(feed, work, until);
+      return publish_batch(queue, work, until);
     default:
-      return feed.publish({.op = opcode_of(work.kind),
-                           .tenant = work.tenant,
-                           .level = work.level,
-                           .arguments = work.arguments},
-                          until);
+      return queue.publish({.op = opcode_of(work.kind),
+                            .tenant = work.tenant,
+                            .level = work.level,
+                            .arguments = work.arguments},
+                           until);
   }
 }
 
@@ -405,11 +409,10 @@ std::expected<std::unique_ptr<kernel_target>, std::string> make_target(const run
     return std::unexpected(std::string(e.message().text()));
   };
   if (profile.on_gpu) {
-    const auto component = gpu_component::find(gpu_component_name, profile.gpu_in);
-    if (!component) return std::unexpected(component.error());
-    auto made =
-        gpu_target::make(component->calls(),
-                         {.lanes = profile.workers, .order = profile.order, .ring = profile.ring});
+    const auto plugin = gpu_plugin::find(gpu_plugin_name, profile.gpu_in);
+    if (!plugin) return std::unexpected(plugin.error());
+    auto made = gpu_target::make(
+        plugin->calls(), {.lanes = profile.workers, .order = profile.order, .ring = profile.ring});
     if (!made) return sentence(made.error());
     return std::move(*made);
   }

@@ -15,10 +15,10 @@
 
 import megakernel;
 
-/// What `megakernel run` asks of a kernel: valid work of many kinds, the same for the same seed.
+/// The workload of `megakernel run`: valid work of many kinds, the same for the same seed.
 namespace megakernel::tool {
 
-/// What one publication asks for. `window`, `batch` take several slots, the others one.
+/// The kind of one publication. `window`, `batch` take several slots, the others one.
 enum class work_kind : std::uint8_t {
   nop,
   store,
@@ -37,7 +37,7 @@ enum class work_kind : std::uint8_t {
 inline constexpr std::size_t work_kinds = 13;
 
 /// `"nop"` and so on, as the command line spells them.
-[[nodiscard]] std::string_view name(work_kind kind) noexcept;
+[[nodiscard]] std::string_view to_string(work_kind kind) noexcept;
 
 /// How often each kind or priority occurs, in shares of their sum.
 template <std::size_t N>
@@ -97,11 +97,12 @@ struct run_profile {
   bool spin = false;                     ///< workers poll without a pause
   std::optional<std::uint32_t> quota{};  ///< claims a tenant a second
   std::uint64_t seed = 1;
-  std::chrono::nanoseconds drain = std::chrono::seconds(5);  ///< for what is owed after the load
+  std::chrono::nanoseconds drain =
+      std::chrono::seconds(5);  ///< for what is outstanding after the load
   injection inject = injection::nothing;
   std::chrono::nanoseconds inject_after{};  ///< since the load began
   /// How long something must be wrong before it is an alarm.
-  std::chrono::nanoseconds patience = std::chrono::seconds(1);
+  std::chrono::nanoseconds hold_time = std::chrono::seconds(1);
 
   /// Slots that one producer may have published and not yet seen finished; at least 1.
   [[nodiscard]] std::uint32_t outstanding() const noexcept;
@@ -201,15 +202,15 @@ class work_source {
   word ticket_;
 };
 
-/// Hands it to the ring. Errors: those of `work_feed`.
-[[nodiscard]] result<receipt> publish(work_feed& feed, const publication& work,
-                                      deadline until) noexcept;
+/// Hands it to the ring. Errors: those of `submission_queue`.
+[[nodiscard]] result<submission> publish(submission_queue& queue, const publication& work,
+                                         deadline until) noexcept;
 
 /// The memory of a run before its launch: blocks to sum up in the arena, numbers to copy.
 void prepare(kernel_buffers& buffers, std::uint64_t seed) noexcept;
 [[nodiscard]] std::array<word, work_places::dfa_words> dfa_table() noexcept;
 
-/// What the results say after the run.
+/// The check of the results after the run.
 struct result_check {
   std::uint32_t added = 0;         ///< sum of the words that ATOMIC_ADD went to, modulo 2^32
   std::uint32_t blocks_wrong = 0;  ///< checksums that are neither right nor absent
@@ -218,8 +219,8 @@ struct result_check {
 [[nodiscard]] result_check check_results(std::span<const std::byte> control,
                                          std::span<const std::byte> arena) noexcept;
 
-/// The component with the kernels that know the opcodes above.
-inline constexpr std::string_view gpu_component_name = "megakernel_run_gpu";
+/// The plugin with the kernels that know the opcodes above.
+inline constexpr std::string_view gpu_plugin_name = "megakernel_run_gpu";
 
 /// Lanes that know the opcodes above, where the profile wants them. The error is a sentence.
 [[nodiscard]] std::expected<std::unique_ptr<kernel_target>, std::string> make_target(

@@ -99,7 +99,7 @@ std::unexpected<std::string> refuse(std::string sentence) {
   return std::unexpected(std::move(sentence));
 }
 
-/// What an encoder of this library can make; nothing larger can be run or captured.
+/// The limit of this library's encoder; nothing larger can be run or captured.
 std::optional<std::string> impossible(const capture_header::sizes& bytes) {
   constexpr std::uint64_t words = sizeof(word);
   struct rule {

@@ -20,7 +20,7 @@ import megakernel;
 /// what its writer and its reader agree on.
 namespace megakernel::tool {
 
-/// What stands once, before the frames.
+/// The part before the frames.
 struct capture_header {
   std::uint32_t abi_revision = abi::revision;  ///< of the library that wrote it
   /// Of each buffer, the same in every frame.
@@ -43,7 +43,7 @@ struct capture_header {
   [[nodiscard]] std::uint64_t slots() const noexcept { return bytes.ring / abi::slot_bytes; }
 };
 
-/// What a capture came to, or how far it is.
+/// The totals of a capture, so far or at its end.
 struct capture_totals {
   std::uint64_t frames = 0;   ///< in the file
   std::uint64_t dropped = 0;  ///< due, and not in the file: its writer was behind
@@ -68,7 +68,7 @@ inline constexpr std::uint32_t max_tenants = 1 << 16;
 
 enum class kind : std::uint32_t { key_frame = 1, delta_frame = 2, index = 3, end = 4 };
 
-/// What stands before each payload. Numbers that a kind does not use are zero.
+/// The header of each payload. Numbers that a kind does not use are zero.
 struct record {
   kind what = kind::end;
   std::uint64_t number = 0;  ///< of a frame; of an index its first; of the end how many there are
@@ -111,7 +111,7 @@ void write_record(const record& from, std::span<std::byte, record_bytes> to) noe
 void append_entry(const entry& from, std::vector<std::byte>& to);
 [[nodiscard]] entry read_entry(const std::byte* from) noexcept;
 
-/// What a frame has beside its buffers: torn pages and what publishers know.
+/// The facts of a frame beside its buffers: torn pages and the counts of publishers.
 void append_facts(const frame& from, std::vector<std::byte>& to);
 struct facts {
   std::vector<std::uint32_t> torn_pages{};

@@ -19,13 +19,13 @@ import megakernel;
 
 namespace megakernel::tool {
 
-std::expected<capture_player, std::string> capture_player::open(const std::string& path,
-                                                                std::chrono::nanoseconds patience) {
+std::expected<capture_player, std::string> capture_player::open(
+    const std::string& path, std::chrono::nanoseconds hold_time) {
   auto reader = capture_reader::open(path);
   if (!reader) return std::unexpected(std::move(reader.error()));
-  auto watching = observer::make(reader->header().windows, patience);
+  auto watching = observer::make(reader->header().windows, hold_time);
   if (!watching) return std::unexpected(std::move(watching.error()));
-  return capture_player(path, patience, std::move(*reader), std::move(*watching));
+  return capture_player(path, hold_time, std::move(*reader), std::move(*watching));
 }
 
 std::optional<std::chrono::nanoseconds> capture_player::next_at() const noexcept {
@@ -37,13 +37,13 @@ std::expected<std::optional<observation>, std::string> capture_player::next() {
   const auto seen = reader_.next();
   if (!seen) return std::unexpected(seen.error());
   if (!*seen) return std::optional<observation>{};
-  auto observed = observer_.look(**seen);
+  auto observed = observer_.observe(**seen);
   if (!observed) return std::unexpected(std::move(observed.error()));
   return std::optional(std::move(*observed));
 }
 
 std::expected<void, std::string> capture_player::seek(std::uint64_t number) {
-  auto fresh = observer::make(reader_.header().windows, patience_);
+  auto fresh = observer::make(reader_.header().windows, hold_time_);
   if (!fresh) return std::unexpected(std::move(fresh.error()));
   observer_ = std::move(*fresh);
   number = std::min(number, reader_.frames());

@@ -19,9 +19,9 @@ namespace megakernel::tool {
 /// A capture that is observed frame by frame from anywhere in it, also while it is still written.
 class capture_player {
  public:
-  /// `patience`: as `observer::make`. The error is a sentence without the name.
+  /// `hold_time`: as `observer::make`. The error is a sentence without the name.
   [[nodiscard]] static std::expected<capture_player, std::string> open(
-      const std::string& path, std::chrono::nanoseconds patience = std::chrono::seconds(1));
+      const std::string& path, std::chrono::nanoseconds hold_time = std::chrono::seconds(1));
 
   [[nodiscard]] const capture_reader& capture() const noexcept { return reader_; }
   [[nodiscard]] std::uint64_t position() const noexcept { return reader_.position(); }
@@ -42,15 +42,15 @@ class capture_player {
   [[nodiscard]] bool grow();
 
  private:
-  capture_player(std::string path, std::chrono::nanoseconds patience, capture_reader&& reader,
+  capture_player(std::string path, std::chrono::nanoseconds hold_time, capture_reader&& reader,
                  observer&& watching)
       : path_(std::move(path)),
-        patience_(patience),
+        hold_time_(hold_time),
         reader_(std::move(reader)),
         observer_(std::move(watching)) {}
 
   std::string path_;
-  std::chrono::nanoseconds patience_;
+  std::chrono::nanoseconds hold_time_;
   capture_reader reader_;
   observer observer_;
 };

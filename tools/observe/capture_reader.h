@@ -52,7 +52,7 @@ class capture_reader {
   /// spans live until the next call of this, of `next`, or the end of the reader.
   [[nodiscard]] std::expected<frame, std::string> frame_at(std::uint64_t number);
 
-  /// What `next` gives.
+  /// The result of `next`.
   [[nodiscard]] std::uint64_t position() const noexcept;
   void seek(std::uint64_t number) noexcept;
   /// The frame at the position, which moves on, also over a frame that cannot be read; nothing at

@@ -17,7 +17,7 @@ import megakernel;
 /// it shows the same live and replayed.
 namespace megakernel::tool {
 
-/// What the publishers of a run know and its buffers do not show; everything since the load began.
+/// Counts of the publishers of a run that its buffers do not show; all since the load began.
 struct publisher_totals {
   struct tenant {
     std::uint32_t tenant = 0;

@@ -11,8 +11,8 @@
 /// Durations, counted in buckets whose width grows with them.
 namespace megakernel::tool {
 
-/// What a person reads of a distribution. Quantiles are upper edges of buckets, so at most 1/32
-/// over the true value; the greatest is exact.
+/// The summary of a distribution, for a person. Quantiles are upper edges of buckets, so at most
+/// 1/32 over the true value; the greatest is exact.
 struct quantiles {
   std::uint64_t count = 0;
   std::uint64_t mean = 0;
@@ -58,7 +58,7 @@ class latency_histogram {
     add_extremes(other.sum_, other.max_);
   }
 
-  /// What came since `before`, an earlier state of the same one. Its greatest value is known by
+  /// The increase since `before`, an earlier state of the same one. Its greatest value is known by
   /// bucket only.
   [[nodiscard]] latency_histogram since(const latency_histogram& before) const noexcept {
     latency_histogram grown;

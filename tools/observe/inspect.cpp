@@ -31,7 +31,7 @@ std::unexpected<refusal> blame(const error& why, bool previous = false) {
 struct tally {
   word key;
   std::uint32_t slots = 0;
-  std::uint32_t owed = 0;
+  std::uint32_t outstanding = 0;
   std::uint32_t faulted = 0;
 };
 
@@ -39,13 +39,13 @@ struct tally {
 /// and no choice of them makes sorting slow.
 template <class KeyOf>
 std::vector<tally> tally_by(const ring_view& slots, std::size_t present, KeyOf key_of) {
-  constexpr std::uint64_t owed = 1;
+  constexpr std::uint64_t outstanding = 1;
   constexpr std::uint64_t faulted = 2;
   std::vector<std::uint64_t> keys;
   keys.reserve(present);
   for (const slot_snapshot& slot : slots) {
     if (slot.status == slot_status::empty || !is_known(slot.status)) continue;
-    keys.push_back(std::uint64_t{key_of(slot)} << 2 | (is_active(slot.status) ? owed : 0) |
+    keys.push_back(std::uint64_t{key_of(slot)} << 2 | (is_active(slot.status) ? outstanding : 0) |
                    (slot.status == slot_status::fault ? faulted : 0));
   }
   std::ranges::sort(keys);
@@ -55,7 +55,7 @@ std::vector<tally> tally_by(const ring_view& slots, std::size_t present, KeyOf k
     if (tallies.empty() || tallies.back().key != value) tallies.push_back({.key = value});
     tally& last = tallies.back();
     ++last.slots;
-    last.owed += (key & owed) != 0;
+    last.outstanding += (key & outstanding) != 0;
     last.faulted += (key & faulted) != 0;
   }
   return tallies;
@@ -71,7 +71,7 @@ std::vector<tenant_row> tenants_of(const inspection& found) {
   const auto row_of = [&](const tally& t) {
     return tenant_row{.tenant = t.key,
                       .slots = t.slots,
-                      .owed = t.owed,
+                      .outstanding = t.outstanding,
                       .faulted = t.faulted,
                       .claims = fairness[t.key % abi::tenant_fairness_counters],
                       .claims_shared = t.key >= abi::tenant_fairness_counters,
@@ -91,7 +91,7 @@ std::vector<tenant_row> tenants_of(const inspection& found) {
     if (!counter_seen[t] && fairness[t] != 0) rows.push_back(row_of({.key = t}));
   }
   std::ranges::sort(rows, std::greater{}, [](const tenant_row& r) {
-    return std::tuple(r.owed, r.claims_shared ? 0 : r.claims, ~r.tenant);
+    return std::tuple(r.outstanding, r.claims_shared ? 0 : r.claims, ~r.tenant);
   });
   return rows;
 }
@@ -105,29 +105,29 @@ std::vector<opcode_row> opcodes_of(const inspection& found) {
     if (t.key < abi::metrics) seen[t.key] = true;
     rows.push_back({.op = opcode{t.key},
                     .slots = t.slots,
-                    .owed = t.owed,
+                    .outstanding = t.outstanding,
                     .faulted = t.faulted,
                     .claims = t.key < abi::metrics ? std::optional(metrics[t.key]) : std::nullopt});
   }
   for (const metric& m : metrics) {
     if (!seen[m.index])
       rows.push_back(
-          {.op = opcode{m.index}, .slots = 0, .owed = 0, .faulted = 0, .claims = m.count});
+          {.op = opcode{m.index}, .slots = 0, .outstanding = 0, .faulted = 0, .claims = m.count});
   }
   std::ranges::sort(rows, std::greater{}, [](const opcode_row& r) {
-    return std::tuple(r.owed, r.slots, r.claims.value_or(0), ~word(r.op));
+    return std::tuple(r.outstanding, r.slots, r.claims.value_or(0), ~word(r.op));
   });
   return rows;
 }
 
-std::uint32_t unauthorised_owed(const inspection& found) {
+std::uint32_t unauthorised_outstanding(const inspection& found) {
   std::uint32_t slots = 0;
-  for (const tenant_row& row : found.tenants) slots += row.authorised ? 0 : row.owed;
+  for (const tenant_row& row : found.tenants) slots += row.authorised ? 0 : row.outstanding;
   return slots;
 }
 
 debug_findings debug_log_of(std::span<const std::byte> log) {
-  debug_findings found{.log = salvage_debug_log(log), .strict = std::nullopt};
+  debug_findings found{.log = recover_debug_log(log), .strict = std::nullopt};
   if (const auto strict = read_debug_log(log); !strict) found.strict = strict.error();
   return found;
 }
@@ -179,7 +179,7 @@ std::expected<io_findings, refusal> io_queue_of(std::span<const std::byte> queue
   return found;
 }
 
-/// Two looks of a tracker without patience: the interval is all the time there was.
+/// Two samples of a tracker without a hold time: the interval is all the time there was.
 std::expected<health_findings, refusal> health_of(const dumps& given) {
   ring_telemetry previous;
   if (auto decoded = previous.decode(given.previous->control, given.previous->ring); !decoded)
@@ -189,8 +189,8 @@ std::expected<health_findings, refusal> health_of(const dumps& given) {
     return blame(decoded.error());
 
   health_tracker tracker;
-  if (auto first = tracker.look(previous, {}); !first) return blame(first.error(), true);
-  const auto second = tracker.look(current, given.interval);
+  if (auto first = tracker.observe(previous, {}); !first) return blame(first.error(), true);
+  const auto second = tracker.observe(current, given.interval);
   if (!second) return blame(second.error());
 
   health_findings found{.report = *second,
@@ -199,10 +199,10 @@ std::expected<health_findings, refusal> health_of(const dumps& given) {
                         .diagnosis = {},
                         .interval = given.interval};
   found.report.oldest = {};
-  diagnostician doctor({.patience = {}, .looks = 1});
-  if (auto first = doctor.look(previous, {}, {}, given.previous->ring); !first)
+  diagnostician doctor({.hold_time = {}, .samples = 1});
+  if (auto first = doctor.observe(previous, {}, {}, given.previous->ring); !first)
     return blame(first.error(), true);
-  auto diagnosed = doctor.look(current, given.interval, {}, given.ring);
+  auto diagnosed = doctor.observe(current, given.interval, {}, given.ring);
   if (!diagnosed) return blame(diagnosed.error());
   found.diagnosis = *diagnosed;
   // The tracker follows a count that wraps, `health_since` does not: it stays empty then.
@@ -223,32 +223,33 @@ condition judge(const inspection& found) {
 condition condition_of(const diagnosis& of) noexcept {
   if (of.findings.empty()) return condition::busy;
   const auto unless_faulted = [&](condition c) {
-    return of.find(ailment::faulted) != nullptr ? condition::faulted : c;
+    return of.find(finding_kind::faulted) != nullptr ? condition::faulted : c;
   };
   switch (of.primary().what) {
-    case ailment::stalled:
-    case ailment::waiting_for_io:
+    case finding_kind::stalled:
+    case finding_kind::waiting_for_io:
       return condition::stalled;
-    case ailment::unauthorised:
-    case ailment::throttled:
+    case finding_kind::unauthorised:
+    case finding_kind::throttled:
       return condition::blocked;
-    case ailment::dead:
+    case finding_kind::dead:
       return condition::dead;
-    case ailment::faulted:
+    case finding_kind::faulted:
       return condition::faulted;
-    case ailment::idle:
-      // Nothing is owed at this moment; a look between two bursts finds that, too.
-      return unless_faulted(of.primary()[measure::drained_slots] != 0 ? condition::progressing
-                                                                      : condition::idle);
-    case ailment::stopped:
+    case finding_kind::idle:
+      // Nothing is outstanding at this moment; a sample between two bursts finds that, too.
+      return unless_faulted(of.primary()[evidence_metric::drained_slots] != 0
+                                ? condition::progressing
+                                : condition::idle);
+    case finding_kind::stopped:
       return unless_faulted(condition::stopped);
-    case ailment::too_early:
+    case finding_kind::too_early:
       return unless_faulted(condition::busy);
-    case ailment::healthy:
-    case ailment::slow:
-    case ailment::count_regressed:
-    case ailment::torn:
-    case ailment::observer_too_slow:
+    case finding_kind::healthy:
+    case finding_kind::slow:
+    case finding_kind::count_regressed:
+    case finding_kind::torn:
+    case finding_kind::observer_too_slow:
       return unless_faulted(condition::progressing);
   }
   return condition::busy;
@@ -291,7 +292,7 @@ std::expected<inspection, refusal> inspect(const dumps& given) {
   }
   found.tenants = tenants_of(found);
   found.opcodes = opcodes_of(found);
-  found.unauthorised_owed = unauthorised_owed(found);
+  found.unauthorised_outstanding = unauthorised_outstanding(found);
   if (given.debug_log) found.debug_log = debug_log_of(*given.debug_log);
   if (given.io_queue) {
     auto queue = io_queue_of(*given.io_queue);

@@ -14,7 +14,7 @@
 
 import megakernel;
 
-/// What a set of dumps says, as typed values; the renderers only write them down.
+/// The content of a set of dumps, as typed values; the renderers only write them down.
 namespace megakernel::tool {
 
 /// The inputs of `inspect`, in the order of their options.
@@ -47,14 +47,14 @@ struct dumps {
   std::span<const opcode> window_opcodes;
 };
 
-/// What the launch looks like. With one snapshot only the first three can be told.
+/// The condition of the launch. One snapshot shows only the first three.
 enum class condition : std::uint8_t {
-  idle,         ///< nothing is owed
-  busy,         ///< slots are owed; whether they move takes a second look
+  idle,         ///< nothing is outstanding
+  busy,         ///< slots are outstanding; whether they move takes a second sample
   faulted,      ///< some slots are in FAULT
   progressing,  ///< slots were drained since the previous snapshot
-  stalled,      ///< slots are owed, none was drained
-  blocked,      ///< all that is owed waits for a mask or a token
+  stalled,      ///< slots are outstanding, none was drained
+  blocked,      ///< all that is outstanding waits for a mask or a token
   dead,         ///< the heartbeat stands still
   stopped,      ///< the same, as SHUTDOWN asked
 };
@@ -65,7 +65,7 @@ enum class condition : std::uint8_t {
   return c == faulted || c == stalled || c == blocked || c == dead;
 }
 
-/// What ails the ring first of all, as a condition.
+/// The primary finding, as a condition.
 [[nodiscard]] condition condition_of(const diagnosis& of) noexcept;
 
 /// A tracker's verdict as a condition, where some slots may be in FAULT.
@@ -73,11 +73,11 @@ enum class condition : std::uint8_t {
 
 struct tenant_row {
   std::uint32_t tenant;
-  std::uint32_t slots;    ///< with any known status but EMPTY
-  std::uint32_t owed;     ///< of those, active
-  std::uint32_t faulted;  ///< of those, FAULT
-  word claims;            ///< the fairness counter, index tenant mod 32
-  bool claims_shared;     ///< the counter is not this tenant's alone: its id is over 31
+  std::uint32_t slots;        ///< with any known status but EMPTY
+  std::uint32_t outstanding;  ///< of those, active
+  std::uint32_t faulted;      ///< of those, FAULT
+  word claims;                ///< the fairness counter, index tenant mod 32
+  bool claims_shared;         ///< the counter is not this tenant's alone: its id is over 31
   bool authorised;
   std::optional<word> quota;  ///< tokens left; tenants over 31 have none
 };
@@ -85,13 +85,13 @@ struct tenant_row {
 struct opcode_row {
   opcode op;
   std::uint32_t slots;
-  std::uint32_t owed;
+  std::uint32_t outstanding;
   std::uint32_t faulted;
   std::optional<word> claims;  ///< the metric; opcodes over 31 have none
 };
 
 struct debug_findings {
-  salvaged_debug_log log;
+  recovered_debug_log log;
   std::optional<error> strict;  ///< why the strict reader refuses it
 };
 
@@ -112,12 +112,12 @@ struct io_findings {
   std::vector<io_row> requests{};  ///< the slots that are not empty, by index; at most 64
 };
 
-/// What a previous snapshot adds.
+/// The additions of a previous snapshot.
 struct health_findings {
   health_report report;               ///< its `oldest` is empty: see `stuck`
   std::vector<stuck_slot> stuck;      ///< the longest stuck of `report.stuck_slots`
   std::optional<health_delta> delta;  ///< nothing when the 32-bit done count wrapped
-  megakernel::diagnosis diagnosis;    ///< of two looks, without patience
+  megakernel::diagnosis diagnosis;    ///< of two samples, without a hold time
   std::chrono::nanoseconds interval{};
 };
 
@@ -125,12 +125,13 @@ struct health_findings {
 struct inspection {
   condition state = condition::idle;
   ring_view slots;
-  ring_summary current;                 ///< control words, occupancy, windows
-  std::uint32_t unauthorised_owed = 0;  ///< owed slots of tenants without a mask
+  ring_summary current;                        ///< control words, occupancy, windows
+  std::uint32_t unauthorised_outstanding = 0;  ///< outstanding slots of tenants without a mask
   std::uint32_t active_windows = 0;
   std::uint32_t disagreeing_windows = 0;
-  std::vector<tenant_row> tenants;  ///< most owed first, then most claims, then by number
-  std::vector<opcode_row> opcodes;  ///< most owed first, then most slots, most claims, by number
+  std::vector<tenant_row> tenants;  ///< most outstanding first, then most claims, then by number
+  std::vector<opcode_row>
+      opcodes;  ///< most outstanding first, then most slots, most claims, by number
   std::optional<debug_findings> debug_log;
   std::optional<io_findings> io_queue;
   std::optional<health_findings> health;

@@ -72,8 +72,8 @@ double jain_index(std::span<const double> values) noexcept {
 }
 
 std::expected<observer, std::string> observer::make(std::span<const opcode> windows,
-                                                    std::chrono::nanoseconds patience) {
-  return observer({windows.begin(), windows.end()}, patience);
+                                                    std::chrono::nanoseconds hold_time) {
+  return observer({windows.begin(), windows.end()}, hold_time);
 }
 
 void observer::add_tenants(const inspection& found, const frame& seen, observation& to) const {
@@ -85,7 +85,7 @@ void observer::add_tenants(const inspection& found, const frame& seen, observati
     const std::size_t counter = row.tenant % abi::tenant_fairness_counters;
     const word step = frames_ == 0 ? 0 : claims_now[counter] - claims_before[counter];
     tenant_observation t{.tenant = row.tenant,
-                         .owed = row.owed,
+                         .outstanding = row.outstanding,
                          .faulted = row.faulted,
                          .claims = claims_[counter] + step,
                          .claims_per_second = per_second(step, to.interval),
@@ -94,7 +94,7 @@ void observer::add_tenants(const inspection& found, const frame& seen, observati
     for (const stuck_slot& s : to.stuck) {
       if (s.slot.tenant == row.tenant) t.oldest = std::max(t.oldest, to.at - s.since);
     }
-    if (row.owed != 0 || step != 0) claimed.push_back(static_cast<double>(step));
+    if (row.outstanding != 0 || step != 0) claimed.push_back(static_cast<double>(step));
     const auto* const now =
         seen.publishers != nullptr ? find(*seen.publishers, row.tenant) : nullptr;
     const auto* const before = totals_before_ ? find(*totals_before_, row.tenant) : nullptr;
@@ -120,7 +120,7 @@ void observer::add_opcodes(const inspection& found, observation& to) const {
   };
   for (const opcode_row& row : found.opcodes) {
     opcode_observation o{
-        .op = row.op, .slots = row.slots, .owed = row.owed, .faulted = row.faulted};
+        .op = row.op, .slots = row.slots, .outstanding = row.outstanding, .faulted = row.faulted};
     if (const word index = word(row.op); index < abi::metrics) {
       const word now = metric_at(found.current.control(), index);
       o.claims_per_second =
@@ -146,7 +146,7 @@ void observer::remember(const inspection& found, const frame& seen) {
   ++frames_;
 }
 
-std::expected<observation, std::string> observer::look(const frame& seen) {
+std::expected<observation, std::string> observer::observe(const frame& seen) {
   const auto refused = [](const error& why) {
     return std::unexpected(std::string(why.message().text()));
   };
@@ -158,7 +158,7 @@ std::expected<observation, std::string> observer::look(const frame& seen) {
   if (!found) return refused(found.error().why);
   if (auto decoded = telemetry_.decode(seen.control, seen.ring); !decoded)
     return refused(decoded.error());
-  const auto diagnosed = doctor_.look(telemetry_, seen.at, seen.torn_pages, seen.ring);
+  const auto diagnosed = doctor_.observe(telemetry_, seen.at, seen.torn_pages, seen.ring);
   if (!diagnosed) return refused(diagnosed.error());
   const health_report& health = doctor_.health();
 

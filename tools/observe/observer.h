@@ -26,14 +26,14 @@ namespace megakernel::tool {
 
 struct tenant_observation {
   std::uint32_t tenant = 0;
-  std::uint32_t owed = 0;        ///< slots
-  std::uint32_t faulted = 0;     ///< slots
-  std::uint64_t claims = 0;      ///< since the first frame, of all tenants with its number mod 32
-  double claims_per_second = 0;  ///< of the interval
+  std::uint32_t outstanding = 0;  ///< slots
+  std::uint32_t faulted = 0;      ///< slots
+  std::uint64_t claims = 0;       ///< since the first frame, of all tenants with its number mod 32
+  double claims_per_second = 0;   ///< of the interval
   bool authorised = false;
   std::optional<word> quota{};        ///< tokens left; tenants over 31 have none
-  std::chrono::nanoseconds oldest{};  ///< how long its longest unchanged slot has been owed
-  /// What the publishers know; absent where the frame has none.
+  std::chrono::nanoseconds oldest{};  ///< how long its longest unchanged slot has been outstanding
+  /// The counts of the publishers; absent where the frame has none.
   std::optional<double> demand_per_second{};
   std::optional<double> served_per_second{};
   std::optional<std::uint64_t> mean_wait{};  ///< nanoseconds, of the interval
@@ -42,7 +42,7 @@ struct tenant_observation {
 struct opcode_observation {
   opcode op{};
   std::uint32_t slots = 0;
-  std::uint32_t owed = 0;
+  std::uint32_t outstanding = 0;
   std::uint32_t faulted = 0;
   std::optional<double> claims_per_second{};  ///< opcodes over 31 have no metric
 };
@@ -74,10 +74,12 @@ struct observation {
   double done_per_second = 0;               ///< slots, of the interval
   std::optional<quantiles> latency{};       ///< of publications that finished in the interval; ns
   double jain_of_claims = 1;  ///< of claims in the interval by tenants that owe or claimed
-  std::optional<double> jain_of_wait{};       ///< of mean waits in the interval
-  std::vector<tenant_observation> tenants{};  ///< most owed first, then most claims, then by number
-  std::vector<opcode_observation> opcodes{};  ///< most owed first, then most slots, then by number
-  std::vector<window_telemetry> windows{};    ///< active ones, by (ticket, opcode); at most 64
+  std::optional<double> jain_of_wait{};  ///< of mean waits in the interval
+  std::vector<tenant_observation>
+      tenants{};  ///< most outstanding first, then most claims, then by number
+  std::vector<opcode_observation>
+      opcodes{};  ///< most outstanding first, then most slots, then by number
+  std::vector<window_telemetry> windows{};  ///< active ones, by (ticket, opcode); at most 64
   std::uint32_t active_windows = 0;
   std::vector<fault_observation> faults{};  ///< at most 64, by slot
   std::size_t torn_pages = 0;
@@ -87,17 +89,17 @@ struct observation {
 /// Follows one source of frames.
 class observer {
  public:
-  /// `patience`: how long nothing may be drained before an alarm. The error is a sentence.
-  [[nodiscard]] static std::expected<observer, std::string> make(std::span<const opcode> windows,
-                                                                 std::chrono::nanoseconds patience);
+  /// `hold_time`: how long nothing may be drained before an alarm. The error is a sentence.
+  [[nodiscard]] static std::expected<observer, std::string> make(
+      std::span<const opcode> windows, std::chrono::nanoseconds hold_time);
 
   /// The error is a sentence; then the observer has not changed, and the next frame may do.
   /// O(slots log slots).
-  [[nodiscard]] std::expected<observation, std::string> look(const frame& seen);
+  [[nodiscard]] std::expected<observation, std::string> observe(const frame& seen);
 
  private:
-  observer(std::vector<opcode> windows, std::chrono::nanoseconds patience)
-      : windows_(std::move(windows)), doctor_({.patience = patience}) {}
+  observer(std::vector<opcode> windows, std::chrono::nanoseconds hold_time)
+      : windows_(std::move(windows)), doctor_({.hold_time = hold_time}) {}
   void add_tenants(const inspection& found, const frame& seen, observation& to) const;
   void add_opcodes(const inspection& found, observation& to) const;
   void remember(const inspection& found, const frame& seen);

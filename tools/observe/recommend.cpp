@@ -49,8 +49,8 @@ void launch_table(const launch_recommendation& launch, screen& to) {
   const auto row = [&](std::string_view label, std::string value) {
     rows.add({{std::string(label), ink::dim}, {std::move(value)}});
   };
-  row("topology", std::string(name(launch.topology)));
-  row("execution mode", std::string(name(launch.mode)));
+  row("topology", std::string(to_string(launch.topology)));
+  row("execution mode", std::string(to_string(launch.mode)));
   row("dispatch grid",
       fmt::format("{} x {} x {}", g.dispatch_grid[0], g.dispatch_grid[1], g.dispatch_grid[2]));
   row("workgroup size", counted(g.workgroup_size_x, "lane"));
@@ -58,14 +58,14 @@ void launch_table(const launch_recommendation& launch, screen& to) {
   row("ring slots", slots(launch));
   row("hit capacity", grouped(launch.hit_capacity));
   row("peak memory", memory(launch));
-  row("queue pressure", std::string(name(launch.pressure)));
+  row("queue pressure", std::string(to_string(launch.pressure)));
   row("fuse", promoted(launch));
   row("lift waiting work", launch.age_priority_work ? "yes" : "no");
   rows.print(to);
 }
 
 std::string label_of(decision what) {
-  std::string text(name(what));
+  std::string text(to_string(what));
   std::ranges::replace(text, '_', ' ');
   return text;
 }
@@ -86,9 +86,9 @@ void reason_list(const explanation& why, screen& to) {
 }
 
 json recommendation_json(const launch_recommendation& launch) {
-  return {{"topology", name(launch.topology)},
-          {"execution_mode", name(launch.mode)},
-          {"pressure", name(launch.pressure)},
+  return {{"topology", to_string(launch.topology)},
+          {"execution_mode", to_string(launch.mode)},
+          {"pressure", to_string(launch.pressure)},
           {"geometry",
            {{"workgroup_size_x", launch.geometry.workgroup_size_x},
             {"slot_count", launch.geometry.slot_count},
@@ -128,17 +128,18 @@ json request_json(const launch_request& request) {
 json advice_document(const launch_advice& advice) {
   json reasons = json::array();
   for (const reason& r : advice.why.reasons()) {
-    reasons.push_back({{"about", name(r.about())},
+    reasons.push_back({{"about", to_string(r.about())},
                        {"rule", r.name()},
                        {"numbers", r.numbers},
                        {"sentence", r.sentence().text()}});
   }
-  return {{"schema", "megakernel.recommend"},
-          {"version", 1},
-          {"recommendation", recommendation_json(*advice.why.outcome())},
-          {"request", request_json(advice.why.request())},
-          {"previous_topology", advice.previous ? json(name(*advice.previous)) : json(nullptr)},
-          {"reasons", std::move(reasons)}};
+  return {
+      {"schema", "megakernel.recommend"},
+      {"version", 1},
+      {"recommendation", recommendation_json(*advice.why.outcome())},
+      {"request", request_json(advice.why.request())},
+      {"previous_topology", advice.previous ? json(to_string(*advice.previous)) : json(nullptr)},
+      {"reasons", std::move(reasons)}};
 }
 
 }  // namespace
@@ -146,7 +147,7 @@ json advice_document(const launch_advice& advice) {
 std::string headline(const launch_recommendation& launch) {
   return fmt::format("Launch {} of {}: {}, {}.",
                      counted(launch.geometry.dispatch_grid[0], "workgroup"),
-                     counted(launch.geometry.workgroup_size_x, "lane"), name(launch.topology),
+                     counted(launch.geometry.workgroup_size_x, "lane"), to_string(launch.topology),
                      launch.mode == execution_mode::jit ? "compiled" : "interpreted");
 }
 

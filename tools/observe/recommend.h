@@ -14,7 +14,7 @@ import megakernel;
 /// A launch recommendation and its reasons, for a person and for a program.
 namespace megakernel::tool {
 
-/// What was asked and what came of it. The outcome is a recommendation.
+/// A request and its outcome. The outcome is a recommendation.
 struct launch_advice {
   explanation why;
   std::optional<launch_topology> previous{};

@@ -66,12 +66,12 @@ std::string key_name(sketch_of what, word key) {
     case sketch_of::opcode:
     case sketch_of::active_opcode:
     case sketch_of::metric:
-      return opcode_name(opcode{key});
+      return to_string(opcode{key});
     case sketch_of::tenant:
       return fmt::format("tenant {}", key);
     case sketch_of::status: {
       const slot_status status{key};
-      return is_known(status) ? std::string(status_name(status)) : fmt::format("status {}", key);
+      return is_known(status) ? std::string(to_string(status)) : fmt::format("status {}", key);
     }
   }
   return {};
@@ -123,24 +123,24 @@ const count_min_sketch& member(const telemetry_sketch& sketch, sketch_of which) 
   return sketch.dispatch_metrics();
 }
 
-std::vector<sketch_answers> answer_keys(const telemetry_sketch& sketch,
-                                        std::span<const sketch_key> keys) {
-  std::vector<sketch_answers> answers;
+std::vector<sketch_results> look_up_keys(const telemetry_sketch& sketch,
+                                         std::span<const sketch_key> keys) {
+  std::vector<sketch_results> results;
   for (const sketch_key& asked : keys) {
-    auto group = std::ranges::find(answers, asked.what, &sketch_answers::what);
-    if (group == answers.end())
-      group = answers.insert(answers.end(), {.what = asked.what, .largest = false, .rows = {}});
+    auto group = std::ranges::find(results, asked.what, &sketch_results::what);
+    if (group == results.end())
+      group = results.insert(results.end(), {.what = asked.what, .largest = false, .rows = {}});
     group->rows.push_back(look_up(member(sketch, asked.what), asked.key));
   }
-  return answers;
+  return results;
 }
 
-sketch_answers largest(const telemetry_sketch& sketch, sketch_of what,
+sketch_results largest(const telemetry_sketch& sketch, sketch_of what,
                        std::span<const word> candidates, std::size_t most) {
-  sketch_answers answers{.what = what, .largest = true, .rows = {}};
-  answers.rows.resize(std::min(most, candidates.size()));
-  answers.rows.resize(heavy_hitters(member(sketch, what), candidates, answers.rows).size());
-  return answers;
+  sketch_results results{.what = what, .largest = true, .rows = {}};
+  results.rows.resize(std::min(most, candidates.size()));
+  results.rows.resize(heavy_hitters(member(sketch, what), candidates, results.rows).size());
+  return results;
 }
 
 std::vector<word> usual_candidates(sketch_of what) {
@@ -182,11 +182,11 @@ void render_written(const written_sketch& written, const sketch_style& style, ou
   page.paragraph(accuracy(shape), 0, 2, ink::dim);
 }
 
-void render_answers(const telemetry_sketch& sketch, std::span<const sketch_answers> answers,
+void render_results(const telemetry_sketch& sketch, std::span<const sketch_results> results,
                     const sketch_style& style, output& to) {
   if (style.json) {
     json all = head(sketch);
-    for (const sketch_answers& group : answers) {
+    for (const sketch_results& group : results) {
       json rows = json::array();
       for (const heavy_hitter& row : group.rows) {
         rows.push_back({{"key", row.key},
@@ -202,7 +202,7 @@ void render_answers(const telemetry_sketch& sketch, std::span<const sketch_answe
   }
   screen page(to, std::clamp<std::size_t>(style.width, 60, 100), style.colour);
   page.paragraph(counted_slots(sketch) + ". " + accuracy(sketch.shape()), 0, 2);
-  for (const sketch_answers& group : answers) {
+  for (const sketch_results& group : results) {
     const std::uint64_t total = member(sketch, group.what).total();
     page.section(title(group.what), group.largest ? "largest of the keys tried" : "");
     if (group.rows.empty()) {

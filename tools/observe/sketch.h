@@ -13,10 +13,10 @@
 
 import megakernel;
 
-/// What the `sketch` command says of sketches.
+/// The output of the `sketch` command.
 namespace megakernel::tool {
 
-/// What a sketch's keys are.
+/// The kind of a sketch's keys.
 enum class sketch_of : std::uint8_t { opcode, active_opcode, tenant, status, metric };
 
 /// The one of a telemetry sketch's five.
@@ -37,18 +37,18 @@ struct sketch_key {
 };
 
 /// A list of keys with their counts; `largest` says that it is the top of a longer one.
-struct sketch_answers {
+struct sketch_results {
   sketch_of what;
   bool largest;
   std::vector<heavy_hitter> rows;
 };
 
 /// The counts of keys, grouped by what they are, in the order asked.
-[[nodiscard]] std::vector<sketch_answers> answer_keys(const telemetry_sketch& sketch,
-                                                      std::span<const sketch_key> keys);
+[[nodiscard]] std::vector<sketch_results> look_up_keys(const telemetry_sketch& sketch,
+                                                       std::span<const sketch_key> keys);
 
 /// The `most` largest among the candidates.
-[[nodiscard]] sketch_answers largest(const telemetry_sketch& sketch, sketch_of what,
+[[nodiscard]] sketch_results largest(const telemetry_sketch& sketch, sketch_of what,
                                      std::span<const word> candidates, std::size_t most);
 
 /// Opcodes or tenants to try when nobody says which were seen: 0 to 65535, and the opcodes of the
@@ -65,7 +65,7 @@ struct sketch_style {
 
 /// For a person, or one JSON object.
 void render_written(const written_sketch& written, const sketch_style& style, output& to);
-void render_answers(const telemetry_sketch& sketch, std::span<const sketch_answers> answers,
+void render_results(const telemetry_sketch& sketch, std::span<const sketch_results> results,
                     const sketch_style& style, output& to);
 
 }  // namespace megakernel::tool

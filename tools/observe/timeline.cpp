@@ -34,7 +34,7 @@ void merge(column_value& to, const column_value& from) {
 
 void merge(timeline::column& to, const timeline::column& from) {
   to.to = from.to;
-  to.looks += from.looks;
+  to.samples += from.samples;
   for (std::size_t i = 0; i < to.values.size(); ++i) merge(to.values[i], from.values[i]);
 }
 
@@ -57,9 +57,9 @@ column_value timeline::overall(std::size_t which) const noexcept {
 
 void timeline::add(std::chrono::nanoseconds at, std::chrono::nanoseconds interval,
                    std::span<const double> values) {
-  // The first look has no interval; it weighs next to nothing, and still has its value.
+  // The first sample has no interval; it weighs next to nothing, and still has its value.
   const double weight = std::max(1.0, static_cast<double>(interval.count()));
-  column now{.from = at, .to = at, .looks = 1, .values = std::vector<column_value>(series_)};
+  column now{.from = at, .to = at, .samples = 1, .values = std::vector<column_value>(series_)};
   for (std::size_t i = 0; i < std::min(series_, values.size()); ++i) {
     if (!std::isfinite(values[i])) continue;
     now.values[i] = {.least = values[i],
@@ -69,7 +69,7 @@ void timeline::add(std::chrono::nanoseconds at, std::chrono::nanoseconds interva
                      .least_at = at,
                      .most_at = at};
   }
-  if (!columns_.empty() && columns_.back().looks < stride_) {
+  if (!columns_.empty() && columns_.back().samples < stride_) {
     merge(columns_.back(), now);
     return;
   }

@@ -7,10 +7,10 @@
 #include <span>
 #include <vector>
 
-/// However many looks -> a bounded number of columns, in which no spike is lost.
+/// However many samples -> a bounded number of columns, in which no spike is lost.
 namespace megakernel::tool {
 
-/// What a series did in one column. Meaningless unless `known`.
+/// The range of a series in one column. Meaningless unless `known`.
 struct column_value {
   double least = 0;
   double most = 0;
@@ -23,15 +23,16 @@ struct column_value {
   [[nodiscard]] inline double mean() const noexcept { return sum / weight; }
 };
 
-/// Series that share their times. Each column stands for as many looks as any other, but the last,
-/// which may stand for fewer; when there are too many columns, neighbours become one. So memory is
-/// bounded, and the least and the greatest value of every column are values that were seen.
+/// Series that share their times. Each column stands for as many samples as any other, but the
+/// last, which may stand for fewer; when there are too many columns, neighbours become one. So
+/// memory is bounded, and the least and the greatest value of every column are values that were
+/// seen.
 class timeline {
  public:
   struct column {
-    std::chrono::nanoseconds from{};  ///< of its first look
+    std::chrono::nanoseconds from{};  ///< of its first sample
     std::chrono::nanoseconds to{};    ///< of its last
-    std::uint64_t looks = 0;
+    std::uint64_t samples = 0;
     std::vector<column_value> values{};  ///< a series each
   };
   /// The value of a series that has none.
@@ -41,8 +42,8 @@ class timeline {
   timeline(std::size_t series, std::size_t most_columns)
       : series_(series), most_columns_(most_columns) {}
 
-  /// `values`: a series each; what is not finite counts as absent. A look weighs as much as the
-  /// time since the look before. O(series), amortised.
+  /// `values`: a series each; what is not finite counts as absent. A sample weighs as much as the
+  /// time since the sample before. O(series), amortised.
   void add(std::chrono::nanoseconds at, std::chrono::nanoseconds interval,
            std::span<const double> values);
 
@@ -50,8 +51,8 @@ class timeline {
   [[nodiscard]] column_value overall(std::size_t which) const noexcept;
   [[nodiscard]] std::span<const column> columns() const noexcept { return columns_; }
   [[nodiscard]] std::size_t series() const noexcept { return series_; }
-  /// Looks in a column; 1 as long as every look has its own.
-  [[nodiscard]] std::uint64_t looks_per_column() const noexcept { return stride_; }
+  /// Looks in a column; 1 as long as every sample has its own.
+  [[nodiscard]] std::uint64_t samples_per_column() const noexcept { return stride_; }
 
  private:
   void halve();

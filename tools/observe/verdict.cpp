@@ -26,10 +26,10 @@ std::string faults_of(const inspection& found) {
   return fmt::format("{} {} in fault", counted(faults, "slot"), is_or_are(faults));
 }
 
-std::string owed_of(const inspection& found) {
-  const std::uint32_t owed = found.current.occupancy().active();
-  if (owed == 0) return "nothing is owed";
-  return fmt::format("{} {} owed", counted(owed, "slot"), is_or_are(owed));
+std::string outstanding_of(const inspection& found) {
+  const std::uint32_t outstanding = found.current.occupancy().active();
+  if (outstanding == 0) return "nothing is owed";
+  return fmt::format("{} {} owed", counted(outstanding, "slot"), is_or_are(outstanding));
 }
 
 std::string drained_of(const inspection& found) {
@@ -47,7 +47,8 @@ std::string blocked_sentence(const inspection& found) {
     reasons.push_back(fmt::format("{} for a mask (not authorised)", report.unauthorised_slots));
   if (report.throttled_slots != 0)
     reasons.push_back(fmt::format("{} for quota", report.throttled_slots));
-  return fmt::format("{} and none can be claimed: {}", owed_of(found), fmt::join(reasons, ", "));
+  return fmt::format("{} and none can be claimed: {}", outstanding_of(found),
+                     fmt::join(reasons, ", "));
 }
 
 std::string core_sentence(const inspection& found) {
@@ -56,29 +57,29 @@ std::string core_sentence(const inspection& found) {
     case condition::idle:
       return "nothing is owed";
     case condition::busy:
-      return owed_of(found);
+      return outstanding_of(found);
     case condition::progressing:
-      return fmt::format("{}; {}", drained_of(found), owed_of(found));
+      return fmt::format("{}; {}", drained_of(found), outstanding_of(found));
     case condition::faulted:
-      return fmt::format("{}; {}{}{}", faults_of(found), owed_of(found), found.health ? "; " : "",
-                         drained_of(found));
+      return fmt::format("{}; {}{}{}", faults_of(found), outstanding_of(found),
+                         found.health ? "; " : "", drained_of(found));
     case condition::stalled:
-      return fmt::format("{} and {}{}{}", owed_of(found), drained_of(found), faults ? "; " : "",
-                         faults ? faults_of(found) : "");
+      return fmt::format("{} and {}{}{}", outstanding_of(found), drained_of(found),
+                         faults ? "; " : "", faults ? faults_of(found) : "");
     case condition::blocked:
       return blocked_sentence(found);
     case condition::dead:
       return fmt::format("the kernel's heartbeat stood still since the previous snapshot; {}",
-                         owed_of(found));
+                         outstanding_of(found));
     case condition::stopped:
-      return fmt::format("the kernel left as SHUTDOWN asked; {}", owed_of(found));
+      return fmt::format("the kernel left as SHUTDOWN asked; {}", outstanding_of(found));
   }
   return {};
 }
 
 }  // namespace
 
-std::string_view name(condition c) noexcept {
+std::string_view to_string(condition c) noexcept {
   switch (c) {
     case condition::idle:
       return "idle";
@@ -119,12 +120,12 @@ std::vector<std::string> warnings(const inspection& found) {
   }
   if (control.shutdown() && found.state != condition::stopped)
     notes.push_back("SHUTDOWN is set: the kernel leaves at its next pass.");
-  if (found.unauthorised_owed != 0 && found.state != condition::blocked) {
-    notes.push_back(
-        fmt::format("{} {} owed to tenants without a mask, so the kernel will not "
-                    "claim {}.",
-                    counted(found.unauthorised_owed, "slot"), is_or_are(found.unauthorised_owed),
-                    found.unauthorised_owed == 1 ? "it" : "them"));
+  if (found.unauthorised_outstanding != 0 && found.state != condition::blocked) {
+    notes.push_back(fmt::format(
+        "{} {} owed to tenants without a mask, so the kernel will not "
+        "claim {}.",
+        counted(found.unauthorised_outstanding, "slot"), is_or_are(found.unauthorised_outstanding),
+        found.unauthorised_outstanding == 1 ? "it" : "them"));
   }
   if (found.disagreeing_windows != 0) {
     notes.push_back(fmt::format("{} {} slots of more than one tenant.",

@@ -19,9 +19,9 @@
 #include "observe/observer.h"
 #include "render/capture.h"
 #include "render/layout.h"
-#include "render/look_line.h"
 #include "render/names.h"
 #include "render/run.h"
+#include "render/sample_line.h"
 #include "report/report.h"
 
 import megakernel;
@@ -88,7 +88,7 @@ void render_capture_head(const capture_reader& from, const run_style& style, out
   }
   if (!from.damage().empty()) page.paragraph("- " + from.damage(), 0, 2, ink::yellow);
   page.line();
-  print_look_head(style.width, page);
+  print_sample_head(style.width, page);
   to.flush();
 }
 
@@ -122,14 +122,14 @@ void render_capture_head_json(const capture_reader& from, output& to) {
 
 void render_observation(const observation& seen, const run_style& style, output& to) {
   screen page(to, std::clamp<std::size_t>(style.width, 60, 100), style.colour);
-  print_look({.at = seen.at,
-              .decimals = 2,
-              .slots_per_second = seen.done_per_second,
-              .queue_depth = seen.counters.queue_depth,
-              .occupancy = seen.occupancy,
-              .latency = seen.latency.value_or(quantiles{}),
-              .state = seen.state},
-             style.width, page);
+  print_sample({.at = seen.at,
+                .decimals = 2,
+                .slots_per_second = seen.done_per_second,
+                .queue_depth = seen.counters.queue_depth,
+                .occupancy = seen.occupancy,
+                .latency = seen.latency.value_or(quantiles{}),
+                .state = seen.state},
+               style.width, page);
   to.flush();
 }
 

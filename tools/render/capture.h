@@ -13,12 +13,12 @@
 /// members that docs/capture.md has.
 namespace megakernel::tool {
 
-/// What a run has written, in a sentence or as a line of type `"capture"`.
+/// The capture that a run has written, in a sentence or as a line of type `"capture"`.
 void render_captured(std::string_view file, const capture_totals& totals, const run_style& style,
                      output& to);
 void render_captured_json(std::string_view file, const capture_totals& totals, output& to);
 
-/// What the capture is of, and what the columns of the lines are.
+/// The source of the capture, and the columns of the lines.
 void render_capture_head(const capture_reader& from, const run_style& style, output& to);
 /// A line of type `"capture"`.
 void render_capture_head_json(const capture_reader& from, output& to);

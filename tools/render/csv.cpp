@@ -19,9 +19,9 @@ void render_csv(const inspection& found, output& to) {
     if (to.failed()) return;
     row.clear();
     const auto end = std::back_inserter(row);
-    fmt::format_to(end, "{},{},{},{},{},{},{},{},{},", s.index, status_name(s.status),
-                   word(s.status), word(s.op), s.tenant, word(s.level), s.arguments[0],
-                   s.arguments[1], s.arguments[2]);
+    fmt::format_to(end, "{},{},{},{},{},{},{},{},{},", s.index, to_string(s.status), word(s.status),
+                   word(s.op), s.tenant, word(s.level), s.arguments[0], s.arguments[1],
+                   s.arguments[2]);
     // Word 15 is an argument unless the slot is in FAULT.
     if (s.status == slot_status::fault) fmt::format_to(end, "{}", word(found.slots.fault(s.index)));
     row.push_back('\n');

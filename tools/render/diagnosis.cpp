@@ -42,7 +42,7 @@ std::string keys_of(const finding& of, std::string_view title, bool opcodes) {
   for (std::size_t i = 0; i < std::min(keys.size(), most); ++i) {
     const concerned_key& k = keys[i];
     text += fmt::format("{}{}, {}", text.empty() ? "" : "; ",
-                        opcodes ? opcode_name(opcode{k.key}) : fmt::format("{}", k.key),
+                        opcodes ? to_string(opcode{k.key}) : fmt::format("{}", k.key),
                         counted(k.slots, "slot"));
     named += k.slots;
   }
@@ -51,7 +51,7 @@ std::string keys_of(const finding& of, std::string_view title, bool opcodes) {
 
 void print_slots(const finding& of, nanoseconds at, std::uint32_t top, screen& to) {
   if (of.slots.empty()) return;
-  const bool faulted = of.what == ailment::faulted;
+  const bool faulted = of.what == finding_kind::faulted;
   grid rows({{"slot", true, 4},
              {"status"},
              {"opcode"},
@@ -63,12 +63,12 @@ void print_slots(const finding& of, nanoseconds at, std::uint32_t top, screen& t
     if (rows.rows() == top) break;
     const bool known = is_known(s.slot.status);
     rows.add({{grouped(s.slot.index)},
-              {std::string(known ? status_name(s.slot.status) : "not whole")},
-              {known ? opcode_name(s.slot.op) : "-"},
+              {std::string(known ? to_string(s.slot.status) : "not whole")},
+              {known ? to_string(s.slot.op) : "-"},
               {known ? grouped(s.slot.tenant) : "-"},
-              {known ? priority_name(s.slot.level) : "-"},
+              {known ? to_string(s.slot.level) : "-"},
               {for_how_long(since(s.since, at))},
-              {faulted ? fmt::format("{} {}", word(s.why), fault_name(s.why)) : ""}});
+              {faulted ? fmt::format("{} {}", word(s.why), to_string(s.why)) : ""}});
   }
   rows.print(to);
   if (of.slots_in_all > rows.rows())
@@ -78,24 +78,24 @@ void print_slots(const finding& of, nanoseconds at, std::uint32_t top, screen& t
 
 json slot_json(const concerned_slot& s, nanoseconds at) {
   return {{"index", s.slot.index},
-          {"status", status_name(s.slot.status)},
+          {"status", to_string(s.slot.status)},
           {"opcode", word(s.slot.op)},
-          {"opcode_name", opcode_name(s.slot.op)},
+          {"opcode_name", to_string(s.slot.op)},
           {"tenant", s.slot.tenant},
           {"priority", word(s.slot.level)},
           {"arguments", s.slot.arguments},
           {"for_ns", since(s.since, at).count()},
-          {"looks", s.looks},
+          {"looks", s.samples},
           {"fault_code", word(s.why)},
-          {"fault_name", fault_name(s.why)}};
+          {"fault_name", to_string(s.why)}};
 }
 
 json finding_json(const finding& of, nanoseconds at) {
   json evidence = json::array();
-  for (const figure& f : of.evidence) {
-    json one{{"measure", megakernel::name(f.what)}, {"found", f.found}};
-    if (f.against != measure::nothing) {
-      one["against"] = megakernel::name(f.against);
+  for (const evidence_item& f : of.evidence) {
+    json one{{"measure", megakernel::to_string(f.what)}, {"found", f.found}};
+    if (f.limit != evidence_metric::nothing) {
+      one["against"] = megakernel::to_string(f.limit);
       one["bound"] = f.bound;
     }
     evidence.push_back(std::move(one));
@@ -108,17 +108,17 @@ json finding_json(const finding& of, nanoseconds at) {
   json opcodes = json::array();
   for (const concerned_key& k : of.opcodes) {
     opcodes.push_back(
-        {{"opcode", k.key}, {"opcode_name", opcode_name(opcode{k.key})}, {"slots", k.slots}});
+        {{"opcode", k.key}, {"opcode_name", to_string(opcode{k.key})}, {"slots", k.slots}});
   }
-  return {{"ailment", megakernel::name(of.what)},
+  return {{"ailment", megakernel::to_string(of.what)},
           {"title", megakernel::title(of.what)},
           {"alarm", is_alarm(of.what)},
-          {"whole", of.whole},
-          {"easing", of.easing},
+          {"whole", of.kernel_wide},
+          {"easing", of.clearing},
           {"for_ns", since(of.since, at).count()},
           {"sentence", megakernel::sentence(of, at).text()},
           {"concerned", megakernel::concerned(of, at).text()},
-          {"remedy", megakernel::name(of.what_to_try)},
+          {"remedy", megakernel::to_string(of.what_to_try)},
           {"advice", megakernel::advice(of.what_to_try)},
           {"evidence", std::move(evidence)},
           {"slots", std::move(slots)},
@@ -130,15 +130,15 @@ json finding_json(const finding& of, nanoseconds at) {
 }  // namespace
 
 bool is_noteworthy(const finding& of) noexcept {
-  return is_alarm(of.what) || of.what == ailment::observer_too_slow;
+  return is_alarm(of.what) || of.what == finding_kind::observer_too_slow;
 }
 
 std::string headline(const diagnosis& of) {
   std::string text;
   for (const finding& f : of.findings) {
     if (!is_noteworthy(f)) continue;
-    text +=
-        fmt::format("{}{}{}", text.empty() ? "" : ", ", f.whole ? "" : "in part ", title(f.what));
+    text += fmt::format("{}{}{}", text.empty() ? "" : ", ", f.kernel_wide ? "" : "in part ",
+                        title(f.what));
   }
   return text;
 }
@@ -147,7 +147,7 @@ void render_diagnosis(const diagnosis& of, std::uint32_t top, screen& to) {
   for (const finding& f : of.findings) {
     if (!is_noteworthy(f)) continue;
     const ink colour = is_alarm(f.what) ? ink::red : ink::yellow;
-    to.paragraph(fmt::format("{}{}: {}", f.whole ? "" : "in part ", title(f.what),
+    to.paragraph(fmt::format("{}{}: {}", f.kernel_wide ? "" : "in part ", title(f.what),
                              megakernel::sentence(f, of.at).text()),
                  2, 4, colour);
     if (f.slots_in_all > std::min<std::size_t>(top, f.slots.size())) {
@@ -171,9 +171,9 @@ void render_diagnosis_section(const diagnosis& of, std::string_view remark, std:
 std::string diagnosis_json(const diagnosis& of) {
   json findings = json::array();
   for (const finding& f : of.findings) findings.push_back(finding_json(f, of.at));
-  const json all{{"primary", of.findings.empty() ? "" : megakernel::name(of.primary().what)},
+  const json all{{"primary", of.findings.empty() ? "" : megakernel::to_string(of.primary().what)},
                  {"alarm", of.alarm()},
-                 {"look", of.look},
+                 {"look", of.sample},
                  {"findings", std::move(findings)}};
   return all.dump();
 }

@@ -20,8 +20,8 @@ namespace megakernel::tool {
 /// well.
 [[nodiscard]] std::string headline(const diagnosis& of);
 
-/// What is noteworthy: what it is, its evidence, at most `top` of the slots concerned, what to try.
-/// Nothing where all is well.
+/// The findings: each with its title, its evidence, at most `top` of the slots concerned, what to
+/// try. Nothing where all is well.
 void render_diagnosis(const diagnosis& of, std::uint32_t top, screen& to);
 
 /// The same as a section of its own; no section where all is well.

@@ -85,7 +85,7 @@ json control_json(const control_snapshot& control) {
   json metrics = json::array();
   for (const metric& m : control.metrics()) {
     metrics.push_back(
-        {{"index", m.index}, {"opcode_name", opcode_name(opcode{m.index})}, {"count", m.count}});
+        {{"index", m.index}, {"opcode_name", to_string(opcode{m.index})}, {"count", m.count}});
   }
   json report;
   if (const auto r = control.report()) {
@@ -143,7 +143,7 @@ json counters_json(const runtime_counters& c) {
 json window_json(const window_telemetry& w) {
   return {{"ticket", w.ticket},
           {"opcode", word(w.op)},
-          {"opcode_name", opcode_name(w.op)},
+          {"opcode_name", to_string(w.op)},
           {"tenant", w.tenant},
           {"required_slots", w.required_slots},
           {"lookahead_slots", w.lookahead_slots},
@@ -159,35 +159,30 @@ json window_json(const window_telemetry& w) {
 }
 
 json tenant_json(const tenant_row& t) {
-  return {
-      {"tenant", t.tenant},         {"slots", t.slots},         {"owed", t.owed},
-      {"faulted", t.faulted},       {"claims", t.claims},       {"claims_shared", t.claims_shared},
-      {"authorised", t.authorised}, {"quota", or_null(t.quota)}};
+  return {{"tenant", t.tenant},         {"slots", t.slots},
+          {"owed", t.outstanding},      {"faulted", t.faulted},
+          {"claims", t.claims},         {"claims_shared", t.claims_shared},
+          {"authorised", t.authorised}, {"quota", or_null(t.quota)}};
 }
 
 json opcode_json(const opcode_row& o) {
-  return {{"opcode", word(o.op)}, {"opcode_name", opcode_name(o.op)},
-          {"slots", o.slots},     {"owed", o.owed},
-          {"faulted", o.faulted}, {"claims", or_null(o.claims)}};
+  return {{"opcode", word(o.op)},  {"opcode_name", to_string(o.op)}, {"slots", o.slots},
+          {"owed", o.outstanding}, {"faulted", o.faulted},           {"claims", or_null(o.claims)}};
 }
 
 json slot_json(const slot_snapshot& s) {
-  return {{"index", s.index},
-          {"status", status_name(s.status)},
-          {"status_raw", word(s.status)},
-          {"opcode", word(s.op)},
-          {"opcode_name", opcode_name(s.op)},
-          {"tenant", s.tenant},
-          {"priority", word(s.level)},
-          {"arguments", s.arguments}};
+  return {
+      {"index", s.index},          {"status", to_string(s.status)},  {"status_raw", word(s.status)},
+      {"opcode", word(s.op)},      {"opcode_name", to_string(s.op)}, {"tenant", s.tenant},
+      {"priority", word(s.level)}, {"arguments", s.arguments}};
 }
 
 json io_json(const io_row& row) {
   return {{"index", row.index},
-          {"status", io_status_name(row.status)},
+          {"status", to_string(row.status)},
           {"status_raw", word(row.status)},
           {"operation", word(row.request.operation)},
-          {"operation_name", io_operation_name(row.request.operation)},
+          {"operation_name", to_string(row.request.operation)},
           {"source", row.request.source},
           {"destination", row.request.destination},
           {"offset", row.request.offset},
@@ -204,11 +199,11 @@ json delta_json(const std::optional<health_delta>& d) {
 
 json health_json(const health_findings& h) {
   const health_report& r = h.report;
-  return {{"tracker_verdict", megakernel::name(r.verdict)},
+  return {{"tracker_verdict", megakernel::to_string(r.verdict)},
           {"interval_ns", h.interval.count()},
           {"done", r.done},
           {"done_delta", r.done_delta},
-          {"owed_slots", r.owed_slots},
+          {"owed_slots", r.outstanding_slots},
           {"fault_slots", r.fault_slots},
           {"unauthorised_slots", r.unauthorised_slots},
           {"throttled_slots", r.throttled_slots},
@@ -221,7 +216,7 @@ void write_debug_log(const std::optional<debug_findings>& debug, document& to) {
   if (!debug) return to.member("debug_log", nullptr);
   json strict;
   if (debug->strict) {
-    strict = {{"code", megakernel::name(debug->strict->code)},
+    strict = {{"code", megakernel::to_string(debug->strict->code)},
               {"message", debug->strict->message().text()}};
   }
   const json head{{"dropped", debug->log.dropped}, {"strict_error", strict}};
@@ -244,7 +239,7 @@ void write_stuck(const std::optional<health_findings>& health, document& to) {
   if (!health) return to.member("stuck", nullptr);
   to.list("stuck", health->stuck, [](const stuck_slot& s) {
     json slot = slot_json(s.slot);
-    slot["looks"] = s.looks;
+    slot["looks"] = s.samples;
     return slot;
   });
 }
@@ -255,7 +250,7 @@ void render_json(const inspection& found, const json_options& options, output& t
   document out(to);
   out.member("schema", "megakernel.inspect");
   out.member("version", 1);
-  out.member("verdict", name(found.state));
+  out.member("verdict", to_string(found.state));
   out.member("needs_attention", needs_attention(found.state));
   out.member("sentence", sentence(found));
   out.member("warnings", warnings(found));
@@ -270,7 +265,7 @@ void render_json(const inspection& found, const json_options& options, output& t
     json slot = slot_json(s);
     const fault_code code = found.slots.fault(s.index);
     slot["fault_code"] = word(code);
-    slot["fault_name"] = fault_name(code);
+    slot["fault_name"] = to_string(code);
     return slot;
   });
   out.list("unknown", found.with_unknown_status(), slot_json);

@@ -63,8 +63,8 @@ std::vector<std::size_t> apportion(std::span<const std::uint64_t> parts, std::si
     shares[i] = std::max<std::size_t>(1, parts[i] * cells / whole);
     given += shares[i];
   }
-  // What flooring left goes to the parts that are shortest of their due; what the small ones took
-  // comes from the largest.
+  // The remainder of flooring goes to the parts that are shortest of their due; what the small ones
+  // took comes from the largest.
   const auto due = [&](std::size_t i) {
     return static_cast<double>(parts[i]) * static_cast<double>(cells) / static_cast<double>(whole) -
            static_cast<double>(shares[i]);

@@ -12,7 +12,7 @@ import megakernel;
 
 namespace megakernel::tool {
 
-std::string_view status_name(slot_status status) noexcept {
+std::string_view to_string(slot_status status) noexcept {
   switch (status) {
     case slot_status::empty:
       return "empty";
@@ -34,7 +34,7 @@ std::string_view status_name(slot_status status) noexcept {
   return "unknown";
 }
 
-std::string opcode_name(opcode op) {
+std::string to_string(opcode op) {
   switch (op) {
     case opcode::nop:
       return "NOP";
@@ -66,7 +66,7 @@ std::string opcode_name(opcode op) {
   return raw <= 0xFFFF ? fmt::format("op {} ({:#x})", raw, raw) : fmt::format("op {:#x}", raw);
 }
 
-std::string priority_name(priority level) {
+std::string to_string(priority level) {
   switch (level) {
     case priority::critical:
       return "critical";
@@ -82,7 +82,7 @@ std::string priority_name(priority level) {
   return fmt::format("priority {}", word(level));
 }
 
-std::string fault_name(fault_code code) {
+std::string to_string(fault_code code) {
   switch (code) {
     case fault_code::unreported:
       return "not reported";
@@ -102,7 +102,7 @@ std::string fault_name(fault_code code) {
   return "handler's own";
 }
 
-std::string io_operation_name(io_operation operation) {
+std::string to_string(io_operation operation) {
   switch (operation) {
     case io_operation::read:
       return "READ";
@@ -114,7 +114,7 @@ std::string io_operation_name(io_operation operation) {
   return fmt::format("operation {}", word(operation));
 }
 
-std::string_view io_status_name(io_status status) noexcept {
+std::string_view to_string(io_status status) noexcept {
   switch (status) {
     case io_status::empty:
       return "empty";

@@ -13,22 +13,22 @@ import megakernel;
 namespace megakernel::tool {
 
 /// `"published"`; `"unknown"` for a word that is no status.
-[[nodiscard]] std::string_view status_name(slot_status status) noexcept;
+[[nodiscard]] std::string_view to_string(slot_status status) noexcept;
 
 /// `"STORE_U32"`; `"op 42 (0x2a)"`, over 65535 `"op 0x12345"`, for a user's; `"sys 0xfff3"` for a
 /// system opcode without a name, which nobody may publish. At most 14 columns.
-[[nodiscard]] std::string opcode_name(opcode op);
+[[nodiscard]] std::string to_string(opcode op);
 
 /// `"critical"` to `"idle"`, else `"priority 9"`.
-[[nodiscard]] std::string priority_name(priority level);
+[[nodiscard]] std::string to_string(priority level);
 
 /// `"address out of bounds"`; a number the protocol does not know came from a handler.
-[[nodiscard]] std::string fault_name(fault_code code);
+[[nodiscard]] std::string to_string(fault_code code);
 
-[[nodiscard]] std::string io_operation_name(io_operation operation);
+[[nodiscard]] std::string to_string(io_operation operation);
 
 /// `"unknown"` for a word that is no status of an IO slot.
-[[nodiscard]] std::string_view io_status_name(io_status status) noexcept;
+[[nodiscard]] std::string_view to_string(io_status status) noexcept;
 
 /// 1234567 -> "1,234,567".
 [[nodiscard]] std::string grouped(std::uint64_t value);

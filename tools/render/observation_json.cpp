@@ -65,11 +65,11 @@ json counters_of(const runtime_counters& c) {
 }
 
 json health_of(const health_report& h) {
-  return {{"tracker_verdict", megakernel::name(h.verdict)},
+  return {{"tracker_verdict", megakernel::to_string(h.verdict)},
           {"done", h.done},
           {"done_delta", h.done_delta},
           {"quiet_ns", h.quiet.count()},
-          {"owed_slots", h.owed_slots},
+          {"owed_slots", h.outstanding_slots},
           {"fault_slots", h.fault_slots},
           {"unauthorised_slots", h.unauthorised_slots},
           {"throttled_slots", h.throttled_slots},
@@ -93,15 +93,15 @@ json stuck_of(const observation& seen) {
   json rows = json::array();
   for (const stuck_slot& s : seen.stuck) {
     rows.push_back({{"slot", s.slot.index},
-                    {"status", status_name(s.slot.status)},
+                    {"status", to_string(s.slot.status)},
                     {"opcode", word(s.slot.op)},
-                    {"opcode_name", opcode_name(s.slot.op)},
+                    {"opcode_name", to_string(s.slot.op)},
                     {"tenant", s.slot.tenant},
                     {"priority", word(s.slot.level)},
                     {"arguments", s.slot.arguments},
                     {"since_ns", s.since.count()},
                     {"age_ns", (seen.at - s.since).count()},
-                    {"looks", s.looks}});
+                    {"looks", s.samples}});
   }
   return rows;
 }
@@ -110,7 +110,7 @@ json tenants_of(const observation& seen) {
   json rows = json::array();
   for (const tenant_observation& t : seen.tenants) {
     rows.push_back({{"tenant", t.tenant},
-                    {"owed", t.owed},
+                    {"owed", t.outstanding},
                     {"faulted", t.faulted},
                     {"claims", t.claims},
                     {"claims_per_second", t.claims_per_second},
@@ -128,9 +128,9 @@ json opcodes_of(const observation& seen) {
   json rows = json::array();
   for (const opcode_observation& o : seen.opcodes) {
     rows.push_back({{"opcode", word(o.op)},
-                    {"opcode_name", opcode_name(o.op)},
+                    {"opcode_name", to_string(o.op)},
                     {"slots", o.slots},
-                    {"owed", o.owed},
+                    {"owed", o.outstanding},
                     {"faulted", o.faulted},
                     {"claims_per_second", or_null(o.claims_per_second)}});
   }
@@ -142,7 +142,7 @@ json windows_of(const observation& seen) {
   for (const window_telemetry& w : seen.windows) {
     rows.push_back({{"ticket", w.ticket},
                     {"opcode", word(w.op)},
-                    {"opcode_name", opcode_name(w.op)},
+                    {"opcode_name", to_string(w.op)},
                     {"tenant", w.tenant},
                     {"required_slots", w.required_slots},
                     {"lookahead_slots", w.lookahead_slots},
@@ -163,10 +163,10 @@ json faults_of(const observation& seen) {
   for (const fault_observation& f : seen.faults) {
     rows.push_back({{"slot", f.slot},
                     {"opcode", word(f.op)},
-                    {"opcode_name", opcode_name(f.op)},
+                    {"opcode_name", to_string(f.op)},
                     {"tenant", f.tenant},
                     {"fault_code", word(f.why)},
-                    {"fault_name", fault_name(f.why)},
+                    {"fault_name", to_string(f.why)},
                     {"arguments", f.arguments}});
   }
   return rows;
@@ -183,7 +183,7 @@ std::string observation_json(const observation& seen) {
                   {"at_ns", seen.at.count()},
                   {"interval_ns", seen.interval.count()},
                   {"unix_ns", wall.count()},
-                  {"verdict", name(seen.state)},
+                  {"verdict", to_string(seen.state)},
                   {"needs_attention", needs_attention(seen.state)},
                   {"diagnosis", json::parse(diagnosis_json(seen.diagnosis))},
                   {"health", health_of(seen.health)},

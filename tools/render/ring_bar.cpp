@@ -23,8 +23,8 @@ status_counts counts_of(const ring_occupancy& o) noexcept {
 }
 
 ink colour_of(slot_status status) noexcept {
-  for (const status_look& look : status_looks) {
-    if (look.status == status) return look.colour;
+  for (const status_style& sample : status_styles) {
+    if (sample.status == status) return sample.colour;
   }
   return ink::magenta;
 }
@@ -51,10 +51,10 @@ std::string ring_bar(const ring_occupancy& of, std::size_t cells, const screen& 
   if (of.total_slots() == 0) return std::string(cells, ' ');
   const auto shares = apportion(counts_of(of), cells);
   std::string bar;
-  for (std::size_t i = 0; i < status_looks.size(); ++i) {
+  for (std::size_t i = 0; i < status_styles.size(); ++i) {
     std::string run;
-    for (std::size_t n = 0; n < shares[i]; ++n) run += status_looks[i].glyph;
-    bar += on.paint(run, status_looks[i].colour);
+    for (std::size_t n = 0; n < shares[i]; ++n) run += status_styles[i].glyph;
+    bar += on.paint(run, status_styles[i].colour);
   }
   return bar;
 }
@@ -69,10 +69,10 @@ void print_ring(const ring_occupancy& of, screen& to) {
   const auto counts = counts_of(of);
   std::string line;
   std::size_t on_line = 0;
-  for (std::size_t i = 0; i < status_looks.size(); ++i) {
+  for (std::size_t i = 0; i < status_styles.size(); ++i) {
     if (counts[i] == 0) continue;
-    line += "  " + to.paint(status_looks[i].glyph, status_looks[i].colour) +
-            fmt::format(" {:<9} {:>10} {:>7}", status_name(status_looks[i].status),
+    line += "  " + to.paint(status_styles[i].glyph, status_styles[i].colour) +
+            fmt::format(" {:<9} {:>10} {:>7}", to_string(status_styles[i].status),
                         grouped(counts[i]), percent(counts[i], total));
     if (++on_line == per_line) {
       to.line(line);

@@ -17,24 +17,24 @@ import megakernel;
 namespace megakernel::tool {
 
 /// How a status looks in a bar or a chart: told apart without colour, too.
-struct status_look {
+struct status_style {
   slot_status status;
   std::string_view glyph;
   ink colour;
 };
 /// All of them, in the order of a bar: finished, moving, waiting, wrong, free.
-inline constexpr std::array status_looks{
-    status_look{slot_status::done, "█", ink::green},
-    status_look{slot_status::claimed, "▓", ink::cyan},
-    status_look{slot_status::wait_io, "w", ink::blue},
-    status_look{slot_status::yield, "y", ink::blue},
-    status_look{slot_status::requeue, "r", ink::blue},
-    status_look{slot_status::published, "▒", ink::yellow},
-    status_look{slot_status::fault, "!", ink::red},
-    status_look{slot_status{8}, "?", ink::magenta},
-    status_look{slot_status::empty, "·", ink::dim},
+inline constexpr std::array status_styles{
+    status_style{slot_status::done, "█", ink::green},
+    status_style{slot_status::claimed, "▓", ink::cyan},
+    status_style{slot_status::wait_io, "w", ink::blue},
+    status_style{slot_status::yield, "y", ink::blue},
+    status_style{slot_status::requeue, "r", ink::blue},
+    status_style{slot_status::published, "▒", ink::yellow},
+    status_style{slot_status::fault, "!", ink::red},
+    status_style{slot_status{8}, "?", ink::magenta},
+    status_style{slot_status::empty, "·", ink::dim},
 };
-using status_counts = std::array<std::uint64_t, status_looks.size()>;
+using status_counts = std::array<std::uint64_t, status_styles.size()>;
 /// In the same order.
 [[nodiscard]] status_counts counts_of(const ring_occupancy& o) noexcept;
 

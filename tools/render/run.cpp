@@ -22,10 +22,10 @@
 #include "observe/verdict.h"
 #include "render/diagnosis.h"
 #include "render/layout.h"
-#include "render/look_line.h"
 #include "render/names.h"
 #include "render/ring_bar.h"
 #include "render/run.h"
+#include "render/sample_line.h"
 #include "report/report.h"
 
 import megakernel;
@@ -116,7 +116,7 @@ class run_renderer {
 
 void run_renderer::verdict() {
   to_.line();
-  to_.paragraph(fmt::format("{}: {}", name(found_.state), sentence(found_)), 0, 2,
+  to_.paragraph(fmt::format("{}: {}", to_string(found_.state), sentence(found_)), 0, 2,
                 needs_attention(found_) ? ink::red : colour_of(found_.state));
   for (const std::string& warning : warnings(found_)) to_.paragraph("- " + warning, 0, 2);
   render_diagnosis_section(found_.last.diagnosis, "of the last look", top_, to_);
@@ -173,18 +173,19 @@ void run_renderer::latency() {
   if (found_.profile.order == schedule::by_priority) {
     for (word level = 0; level < abi::priorities; ++level) {
       const quantiles& q = found_.latency_by_priority[level];
-      if (q.count != 0) row(priority_name(priority{level}), q);
+      if (q.count != 0) row(to_string(priority{level}), q);
     }
   }
   rows.print(to_);
 }
 
 void run_renderer::ring() {
-  const run_look& busy = found_.deepest;
+  const run_observation& busy = found_.deepest;
   if (busy.occupancy.total_slots() == 0) return;
-  to_.section("Ring", fmt::format("{}, at the deepest look, after {}: {} owed",
-                                  counted(busy.occupancy.total_slots(), "slot"),
-                                  in_seconds(busy.elapsed), grouped(busy.health.owed_slots)));
+  to_.section("Ring",
+              fmt::format("{}, at the deepest look, after {}: {} owed",
+                          counted(busy.occupancy.total_slots(), "slot"), in_seconds(busy.elapsed),
+                          grouped(busy.health.outstanding_slots)));
   print_ring(busy.occupancy, to_);
 }
 
@@ -224,9 +225,9 @@ void run_renderer::opcodes() {
   to_.section("Opcodes", grouped(found_.opcodes.size()));
   grid rows({{"opcode"}, {"slots", true}, {"of all", true}, {"in packed", true}, {"claims", true}});
   for (const run_opcode& o : found_.opcodes) {
-    rows.add({{opcode_name(o.op)},
+    rows.add({{to_string(o.op)},
               {grouped(o.slots)},
-              {percent(o.slots, found_.accounts.accepted)},
+              {percent(o.slots, found_.totals.accepted)},
               {grouped(o.inner), o.inner == 0 ? ink::dim : ink::plain},
               o.claims ? cell{grouped(*o.claims)} : cell{"-", ink::dim}});
   }
@@ -235,7 +236,7 @@ void run_renderer::opcodes() {
 
 void run_renderer::faults() {
   if (found_.faults.empty()) return;
-  to_.section("Faults", grouped(found_.accounts.faults));
+  to_.section("Faults", grouped(found_.totals.faults));
   grid rows({{"slot", true},
              {"opcode"},
              {"tenant", true},
@@ -246,41 +247,41 @@ void run_renderer::faults() {
   for (const fault_notice& f : found_.faults) {
     if (rows.rows() == top_) break;
     rows.add({{grouped(f.slot)},
-              {opcode_name(f.op)},
+              {to_string(f.op)},
               {grouped(f.tenant)},
-              {fmt::format("{} {}", word(f.why), fault_name(f.why)), ink::red},
+              {fmt::format("{} {}", word(f.why), to_string(f.why)), ink::red},
               {fmt::format("{}", f.arguments[0])},
               {fmt::format("{}", f.arguments[1])},
               {fmt::format("{}", f.arguments[2])}});
   }
   rows.print(to_);
-  more(found_.accounts.faults, rows.rows());
+  more(found_.totals.faults, rows.rows());
 }
 
 void run_renderer::stuck() {
-  if (found_.accounts.owed == 0 || found_.last.stuck.empty()) return;
+  if (found_.totals.outstanding == 0 || found_.last.stuck.empty()) return;
   to_.section("Stuck slots", fmt::format("{} of {} owed, unchanged for two looks or more",
                                          grouped(found_.last.health.stuck_slots),
-                                         grouped(found_.last.health.owed_slots)));
+                                         grouped(found_.last.health.outstanding_slots)));
   grid rows({{"slot", true}, {"status"}, {"opcode"}, {"tenant", true}, {"looks", true}});
   for (const stuck_slot& s : found_.last.stuck) {
     if (rows.rows() == top_) break;
     rows.add({{grouped(s.slot.index)},
-              {std::string(status_name(s.slot.status)), colour_of(s.slot.status)},
-              {opcode_name(s.slot.op)},
+              {std::string(to_string(s.slot.status)), colour_of(s.slot.status)},
+              {to_string(s.slot.op)},
               {grouped(s.slot.tenant)},
-              {grouped(s.looks)}});
+              {grouped(s.samples)}});
   }
   rows.print(to_);
   more(found_.last.health.stuck_slots, rows.rows());
 }
 
 void run_renderer::conservation() {
-  const account& a = found_.accounts;
+  const work_totals& a = found_.totals;
   const bool whole_run = std::ranges::all_of(found_.laws, &conservation_law::holds);
   to_.section("Conservation",
               fmt::format("{} accepted = {} done + {} faults + {} owed", grouped(a.accepted),
-                          grouped(a.done), grouped(a.faults), grouped(a.owed)));
+                          grouped(a.done), grouped(a.faults), grouped(a.outstanding)));
   grid rows({{}, {.right = true}, {.right = true}, {}});
   for (const conservation_law& law : found_.laws) {
     rows.add({{std::string(law.sentence)},
@@ -303,15 +304,15 @@ void run_renderer::advice() {
 }
 
 std::string load_sentence(const run_findings& found) {
-  const account& a = found.accounts;
+  const work_totals& a = found.totals;
   return fmt::format("{} {} run in {}", counted(a.done, "slot"), a.done == 1 ? "was" : "were",
                      in_seconds(found.load_time + found.drain_time));
 }
 
-std::string owed_sentence(const run_findings& found) {
-  const std::uint32_t owed = found.accounts.owed;
-  if (owed == 0) return "nothing is owed";
-  return fmt::format("{} {} owed", counted(owed, "slot"), owed == 1 ? "is" : "are");
+std::string outstanding_sentence(const run_findings& found) {
+  const std::uint32_t outstanding = found.totals.outstanding;
+  if (outstanding == 0) return "nothing is owed";
+  return fmt::format("{} {} owed", counted(outstanding, "slot"), outstanding == 1 ? "is" : "are");
 }
 
 }  // namespace
@@ -328,11 +329,11 @@ std::string human_time(std::uint64_t nanoseconds) {
   return fmt::format("{} ns", nanoseconds);
 }
 
-std::string_view name(run_phase phase) noexcept {
+std::string_view to_string(run_phase phase) noexcept {
   return phase == run_phase::load ? "load" : "drain";
 }
 
-std::string_view name(run_end end) noexcept {
+std::string_view to_string(run_end end) noexcept {
   switch (end) {
     case run_end::duration:
       return "duration";
@@ -357,27 +358,27 @@ std::string sentence(const run_findings& found) {
         reasons += fmt::format("{}{} for quota", reasons.empty() ? "" : ", ",
                                grouped(health.throttled_slots));
       }
-      return fmt::format("{} and none can be claimed: {}", owed_sentence(found), reasons);
+      return fmt::format("{} and none can be claimed: {}", outstanding_sentence(found), reasons);
     }
     case condition::stalled:
-      return fmt::format("{} and none was drained for {}", owed_sentence(found),
+      return fmt::format("{} and none was drained for {}", outstanding_sentence(found),
                          in_seconds(health.quiet));
     case condition::dead:
-      return fmt::format("the kernel's heartbeat stands still; {}", owed_sentence(found));
+      return fmt::format("the kernel's heartbeat stands still; {}", outstanding_sentence(found));
     case condition::faulted:
-      return fmt::format("{} faulted; {}; {}", counted(found.accounts.faults, "slot"),
-                         load_sentence(found), owed_sentence(found));
+      return fmt::format("{} faulted; {}; {}", counted(found.totals.faults, "slot"),
+                         load_sentence(found), outstanding_sentence(found));
     case condition::stopped:
       return fmt::format("{}; the drain was cut short, {}", load_sentence(found),
-                         owed_sentence(found));
+                         outstanding_sentence(found));
     case condition::progressing:
-      return fmt::format("{}; {} after a drain of {}", load_sentence(found), owed_sentence(found),
-                         in_seconds(found.drain_time));
+      return fmt::format("{}; {} after a drain of {}", load_sentence(found),
+                         outstanding_sentence(found), in_seconds(found.drain_time));
     case condition::idle:
     case condition::busy:
       break;
   }
-  return fmt::format("{}; {}", load_sentence(found), owed_sentence(found));
+  return fmt::format("{}; {}", load_sentence(found), outstanding_sentence(found));
 }
 
 std::vector<std::string> warnings(const run_findings& found) {
@@ -389,9 +390,10 @@ std::vector<std::string> warnings(const run_findings& found) {
   if (found.profile.inject != injection::nothing) {
     notes.push_back(found.injected
                         ? fmt::format("The failure '{}' was injected {} after the load began.",
-                                      name(found.profile.inject), in_seconds(found.injected->at))
+                                      to_string(found.profile.inject),
+                                      in_seconds(found.injected->at))
                         : fmt::format("The load ended before the failure '{}' was injected.",
-                                      name(found.profile.inject)));
+                                      to_string(found.profile.inject)));
   }
   if (found.ended_by == run_end::signal) notes.push_back("The load was ended by a signal.");
   if (found.alarms != 0 && !needs_attention(found.state)) {
@@ -401,7 +403,7 @@ std::vector<std::string> warnings(const run_findings& found) {
   if (found.unmet != 0) {
     notes.push_back(
         fmt::format("The rate was not kept: {} of {} slots were not published when they were due.",
-                    grouped(found.unmet), grouped(found.unmet + found.accounts.accepted)));
+                    grouped(found.unmet), grouped(found.unmet + found.totals.accepted)));
   }
   return notes;
 }
@@ -426,24 +428,24 @@ void render_run_head(const run_profile& profile, const run_style& style, output&
                    8, ink::dim);
   }
   page.line();
-  print_look_head(style.width, page);
+  print_sample_head(style.width, page);
   to.flush();
 }
 
-void render_look(const run_look& seen, const run_style& style, output& to) {
+void render_sample(const run_observation& seen, const run_style& style, output& to) {
   screen page(to, used(style), style.colour);
-  print_look({.at = seen.elapsed,
-              .slots_per_second = seen.slots_per_second,
-              .queue_depth = seen.counters.queue_depth,
-              .occupancy = seen.occupancy,
-              .latency = seen.latency,
-              .state = seen.state,
-              .remark = seen.phase == run_phase::drain ? ", draining" : ""},
-             style.width, page);
+  print_sample({.at = seen.elapsed,
+                .slots_per_second = seen.slots_per_second,
+                .queue_depth = seen.counters.queue_depth,
+                .occupancy = seen.occupancy,
+                .latency = seen.latency,
+                .state = seen.state,
+                .remark = seen.phase == run_phase::drain ? ", draining" : ""},
+               style.width, page);
   to.flush();
 }
 
-void render_diagnosis(const run_look& seen, const run_style& style, output& to) {
+void render_diagnosis(const run_observation& seen, const run_style& style, output& to) {
   screen page(to, used(style), style.colour);
   render_diagnosis(seen.diagnosis, style.top, page);
   to.flush();

@@ -21,27 +21,27 @@ struct run_style {
   std::uint32_t top = 10;  ///< rows a table
 };
 
-/// What is run, on one line.
+/// The profile of the run, on one line.
 [[nodiscard]] std::string describe(const run_profile& profile);
-/// What is run, and what the columns of the lines are.
+/// The profile of the run, and the columns of the lines.
 void render_run_head(const run_profile& profile, const run_style& style, output& to);
 /// One line.
-void render_look(const run_look& seen, const run_style& style, output& to);
-/// What ails the ring, where something does.
-void render_diagnosis(const run_look& seen, const run_style& style, output& to);
-/// What it came to.
+void render_sample(const run_observation& seen, const run_style& style, output& to);
+/// The findings about the ring, if any.
+void render_diagnosis(const run_observation& seen, const run_style& style, output& to);
+/// The outcome.
 void render_findings(const run_findings& found, const run_style& style, output& to);
 
 /// `"idle"` and so on, then in words what a person should know first.
 [[nodiscard]] std::string sentence(const run_findings& found);
-/// What else deserves a sentence.
+/// The remaining remarks.
 [[nodiscard]] std::vector<std::string> warnings(const run_findings& found);
 
 /// A line each: `"type"` is `"look"` or `"end"`; docs/run.md has the members.
-void render_look_json(const run_look& seen, output& to);
+void render_sample_json(const run_observation& seen, output& to);
 void render_findings_json(const run_findings& found, output& to);
 
-[[nodiscard]] std::string_view name(run_phase phase) noexcept;
-[[nodiscard]] std::string_view name(run_end end) noexcept;
+[[nodiscard]] std::string_view to_string(run_phase phase) noexcept;
+[[nodiscard]] std::string_view to_string(run_end end) noexcept;
 
 }  // namespace megakernel::tool

@@ -55,17 +55,17 @@ json occupancy_of(const ring_occupancy& o) {
 
 json injected_json(const std::optional<injected_failure>& injected) {
   if (!injected) return nullptr;
-  return {{"what", name(injected->what)},
+  return {{"what", to_string(injected->what)},
           {"at_ns", injected->at.count()},
           {"slots", injected->slots},
           {"tenant", injected->tenant ? json(*injected->tenant) : json(nullptr)},
           {"opcode", injected->op ? json(word(*injected->op)) : json(nullptr)}};
 }
 
-json look_json(const run_look& l) {
+json sample_json(const run_observation& l) {
   const health_report& h = l.health;
-  return {{"phase", name(l.phase)},
-          {"verdict", name(l.state)},
+  return {{"phase", to_string(l.phase)},
+          {"verdict", to_string(l.state)},
           {"elapsed_ns", l.elapsed.count()},
           {"interval_ns", l.interval.count()},
           {"accepted", l.accepted},
@@ -76,7 +76,7 @@ json look_json(const run_look& l) {
           {"frontier_density_bps", l.counters.frontier_density_bps},
           {"occupancy", occupancy_of(l.occupancy)},
           {"latency_ns", quantiles_json(l.latency)},
-          {"owed_slots", h.owed_slots},
+          {"owed_slots", h.outstanding_slots},
           {"fault_slots", h.fault_slots},
           {"unauthorised_slots", h.unauthorised_slots},
           {"throttled_slots", h.throttled_slots},
@@ -105,8 +105,8 @@ json profile_json(const run_profile& p) {
       {"spin", p.spin},
       {"quota", p.quota ? json(*p.quota) : json(nullptr)},
       {"seed", p.seed},
-      {"inject", name(p.inject)},
-      {"patience_ns", p.patience.count()}};
+      {"inject", to_string(p.inject)},
+      {"patience_ns", p.hold_time.count()}};
 }
 
 json tenants_json(const run_findings& found) {
@@ -124,7 +124,7 @@ json opcodes_json(const run_findings& found) {
   json rows = json::array();
   for (const run_opcode& o : found.opcodes) {
     rows.push_back({{"opcode", word(o.op)},
-                    {"opcode_name", opcode_name(o.op)},
+                    {"opcode_name", to_string(o.op)},
                     {"slots", o.slots},
                     {"in_packed", o.inner},
                     {"claims", o.claims ? json(*o.claims) : json(nullptr)}});
@@ -137,10 +137,10 @@ json faults_json(const run_findings& found) {
   for (const fault_notice& f : found.faults) {
     rows.push_back({{"slot", f.slot},
                     {"opcode", word(f.op)},
-                    {"opcode_name", opcode_name(f.op)},
+                    {"opcode_name", to_string(f.op)},
                     {"tenant", f.tenant},
                     {"fault_code", word(f.why)},
-                    {"fault_name", fault_name(f.why)},
+                    {"fault_name", to_string(f.why)},
                     {"arguments", f.arguments}});
   }
   return rows;
@@ -161,7 +161,7 @@ json laws_json(const run_findings& found) {
 json priorities_json(const run_findings& found) {
   json all = json::object();
   for (word level = 0; level < abi::priorities; ++level)
-    all[priority_name(priority{level})] = quantiles_json(found.latency_by_priority[level]);
+    all[to_string(priority{level})] = quantiles_json(found.latency_by_priority[level]);
   return all;
 }
 
@@ -171,21 +171,21 @@ json advice_value(const launch_advice& advice) {
 
 }  // namespace
 
-void render_look_json(const run_look& seen, output& to) {
+void render_sample_json(const run_observation& seen, output& to) {
   json line = head("look");
-  line.update(look_json(seen));
+  line.update(sample_json(seen));
   to.write(line.dump() + "\n");
   to.flush();
 }
 
 void render_findings_json(const run_findings& found, output& to) {
-  const account& a = found.accounts;
+  const work_totals& a = found.totals;
   json line = head("end");
-  line.update(json{{"verdict", name(found.state)},
+  line.update(json{{"verdict", to_string(found.state)},
                    {"needs_attention", needs_attention(found)},
                    {"sentence", sentence(found)},
                    {"warnings", warnings(found)},
-                   {"ended_by", name(found.ended_by)},
+                   {"ended_by", to_string(found.ended_by)},
                    {"cut_short", found.cut_short},
                    {"profile", profile_json(found.profile)},
                    {"load_ns", found.load_time.count()},
@@ -194,7 +194,7 @@ void render_findings_json(const run_findings& found, output& to) {
                     {{"accepted", a.accepted},
                      {"done", a.done},
                      {"faults", a.faults},
-                     {"owed", a.owed},
+                     {"owed", a.outstanding},
                      {"running", a.running}}},
                    {"conservation", laws_json(found)},
                    {"served_under_load", found.served_under_load},
@@ -214,8 +214,8 @@ void render_findings_json(const run_findings& found, output& to) {
                    {"alarms", found.alarms},
                    {"injected", injected_json(found.injected)},
                    {"diagnosis", json::parse(diagnosis_json(found.last.diagnosis))},
-                   {"deepest", look_json(found.deepest)},
-                   {"last", look_json(found.last)},
+                   {"deepest", sample_json(found.deepest)},
+                   {"last", sample_json(found.last)},
                    {"recommend", advice_value(found.deepest.advice)}});
   to.write(line.dump() + "\n");
 }

@@ -118,7 +118,7 @@ class table_renderer {
 };
 
 void table_renderer::verdict() {
-  to_.paragraph(fmt::format("{}: {}", name(found_.state), sentence(found_)), 0, 2,
+  to_.paragraph(fmt::format("{}: {}", to_string(found_.state), sentence(found_)), 0, 2,
                 colour_of(found_.state));
   for (const std::string& warning : warnings(found_)) to_.paragraph("- " + warning, 0, 2);
   if (found_.health)
@@ -164,7 +164,7 @@ void table_renderer::counters() {
   if (c.priority_fairness_total == 0) return;
   std::string line = "priorities:";
   for (word p = 0; p < abi::priorities; ++p) {
-    line += fmt::format("{} {} {}", p == 0 ? "" : ",", priority_name(priority{p}),
+    line += fmt::format("{} {} {}", p == 0 ? "" : ",", to_string(priority{p}),
                         grouped(control_.priority_fairness()[p]));
   }
   to_.paragraph(line, 2, 4, ink::dim);
@@ -212,11 +212,12 @@ void table_renderer::tenants() {
     shared |= t.claims_shared;
     rows.add(
         {{tenant_name(t.tenant)},
-         count_cell(t.owed),
-         {percent(t.owed, occupancy_.active()), t.owed == 0 ? ink::dim : ink::plain},
+         count_cell(t.outstanding),
+         {percent(t.outstanding, occupancy_.active()), t.outstanding == 0 ? ink::dim : ink::plain},
          count_cell(t.faulted, ink::red),
          {grouped(t.claims) + (t.claims_shared ? "*" : ""), t.claims == 0 ? ink::dim : ink::plain},
-         t.authorised ? cell{"yes", ink::dim} : cell{"no", t.owed ? ink::yellow : ink::plain},
+         t.authorised ? cell{"yes", ink::dim}
+                      : cell{"no", t.outstanding ? ink::yellow : ink::plain},
          t.quota ? cell{grouped(*t.quota), *t.quota == 0 ? ink::yellow : ink::plain}
                  : cell{"-", ink::dim}});
   }
@@ -233,9 +234,9 @@ void table_renderer::opcodes() {
   grid rows({{"opcode"}, {"slots", true}, {"owed", true}, {"fault", true}, {"claims", true}});
   for (const opcode_row& o :
        std::span(found_.opcodes).first(std::min<std::size_t>(top_, found_.opcodes.size()))) {
-    rows.add({{opcode_name(o.op)},
+    rows.add({{to_string(o.op)},
               count_cell(o.slots),
-              count_cell(o.owed),
+              count_cell(o.outstanding),
               count_cell(o.faulted, ink::red),
               o.claims ? count_cell(*o.claims) : cell{"-", ink::dim}});
   }
@@ -278,7 +279,7 @@ void table_renderer::windows() {
       colour = ink::red;
     }
     rows.add({{number(w.ticket)},
-              {opcode_name(w.op)},
+              {to_string(w.op)},
               {fmt::format("{}{}", w.tenant, w.tenants_disagree ? ", others" : ""),
                w.tenants_disagree ? ink::magenta : ink::plain},
               count_cell(w.required_slots),
@@ -304,11 +305,11 @@ std::vector<grid::column> slot_columns() {
 std::vector<cell> slot_cells(const slot_snapshot& s) {
   const bool known = is_known(s.status);
   return {{number(s.index)},
-          {known ? std::string(status_name(s.status)) : fmt::format("{:#010x}", word(s.status)),
+          {known ? std::string(to_string(s.status)) : fmt::format("{:#010x}", word(s.status)),
            colour_of(s.status)},
-          {opcode_name(s.op)},
+          {to_string(s.op)},
           {number(s.tenant)},
-          {s.level <= priority::idle ? priority_name(s.level) : number(word(s.level)),
+          {s.level <= priority::idle ? to_string(s.level) : number(word(s.level)),
            s.level == priority::normal ? ink::dim : ink::plain},
           {number(s.arguments[0])},
           {number(s.arguments[1])},
@@ -318,10 +319,10 @@ std::vector<cell> slot_cells(const slot_snapshot& s) {
 void table_renderer::stuck() {
   if (!found_.health || found_.health->stuck.empty()) return;
   const health_findings& health = *found_.health;
-  // Two snapshots are two looks, so every age is the same and stands in the title.
+  // Two snapshots are two samples, so every age is the same and stands in the title.
   to_.section("Stuck slots", fmt::format("{} unchanged for {} looks",
                                          counted(health.report.stuck_slots, "owed slot"),
-                                         health.stuck.front().looks));
+                                         health.stuck.front().samples));
   grid rows(slot_columns());
   for (const stuck_slot& s : health.stuck) {
     if (rows.rows() == top_) break;
@@ -357,9 +358,9 @@ void table_renderer::faults() {
   slot_rows(rows, found_.with_status(slot_status::fault), [&](grid& to, const slot_snapshot& s) {
     const fault_code code = found_.slots.fault(s.index);
     to.add({{number(s.index)},
-            {opcode_name(s.op)},
+            {to_string(s.op)},
             {number(s.tenant)},
-            {fmt::format("{} {}", word(code), fault_name(code)), ink::red},
+            {fmt::format("{} {}", word(code), to_string(code)), ink::red},
             {number(s.arguments[0])},
             {number(s.arguments[1])},
             {number(s.arguments[2])}});
@@ -381,7 +382,7 @@ void table_renderer::unknown() {
 
 void table_renderer::debug_log() {
   if (!found_.debug_log) return;
-  const salvaged_debug_log& log = found_.debug_log->log;
+  const recovered_debug_log& log = found_.debug_log->log;
   const std::size_t size = log.records.size();
   to_.section("Debug log",
               fmt::format("{}{}{}", counted(size, "record"), size > 1 ? ", newest first" : "",
@@ -433,11 +434,11 @@ void table_renderer::io_queue() {
   for (const io_row& row : queue.requests) {
     if (rows.rows() == top_) break;
     const io_request& request = row.request;
-    const std::string_view status = io_status_name(row.status);
+    const std::string_view status = to_string(row.status);
     rows.add({{number(row.index)},
               {status == "unknown" ? fmt::format("{:#x}", word(row.status)) : std::string(status),
                row.status == io_status::error ? ink::red : ink::plain},
-              {is_known(request.operation) ? io_operation_name(request.operation)
+              {is_known(request.operation) ? to_string(request.operation)
                                            : fmt::format("{:#x}", word(request.operation))},
               {number(request.source)},
               {number(request.destination)},

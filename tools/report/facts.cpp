@@ -155,7 +155,7 @@ std::string advice_section(const report& found) {
   std::vector<std::pair<std::string, std::string>> rows;
   std::optional<decision> before;
   for (const reason& r : why.reasons()) {
-    std::string label(name(r.about()));
+    std::string label(to_string(r.about()));
     std::ranges::replace(label, '_', ' ');
     rows.emplace_back(r.about() == before ? "" : label, r.sentence().text());
     before = r.about();
@@ -165,16 +165,16 @@ std::string advice_section(const report& found) {
 
 std::string source_section(const report& found) {
   std::vector<std::pair<std::string, std::string>> rows = found.source.about;
-  rows.emplace_back("looks", grouped(found.looks));
-  if (found.looks > 1) {
-    const auto mean = found.length() / static_cast<std::int64_t>(found.looks - 1);
+  rows.emplace_back("looks", grouped(found.samples));
+  if (found.samples > 1) {
+    const auto mean = found.length() / static_cast<std::int64_t>(found.samples - 1);
     rows.emplace_back("between looks", fmt::format("{}, at most {}", clock_text(mean),
                                                    clock_text(found.longest_gap)));
   }
-  if (found.looks != 0) {
+  if (found.samples != 0) {
     rows.emplace_back("from", wall_text(found.first->wall));
     rows.emplace_back("to", wall_text(found.last->wall));
-    rows.emplace_back("looks with torn pages", grouped(found.looks_with_torn_pages));
+    rows.emplace_back("looks with torn pages", grouped(found.samples_with_torn_pages));
     rows.emplace_back("windows seen", grouped(found.windows_in_all));
   }
   return "<section class=\"card\"><h2>What it was made from</h2>" + facts(rows) + "</section>\n";

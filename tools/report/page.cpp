@@ -36,18 +36,19 @@ double seconds(nanoseconds d) { return std::chrono::duration<double>(d).count();
 
 std::string_view hide_if_whole(const plot_columns& at) { return at.merged() ? "" : " hidden"; }
 
-/// "stalled for 4.2 s", "idle" and so on, of the last look.
+/// "stalled for 4.2 s", "idle" and so on, of the last sample.
 std::string state_now(const report& found) {
   const report_state state = state_of(*found.last);
   if (is_alarm(state) && !found.alarms.empty() && found.alarms.back().lasts) {
     const nanoseconds quiet = std::max(found.alarms.back().length(), found.last->health.quiet);
-    if (quiet.count() > 0) return fmt::format("{} for {}", name(state), clock_text(quiet));
+    if (quiet.count() > 0) return fmt::format("{} for {}", to_string(state), clock_text(quiet));
   }
-  return std::string(name(state));
+  return std::string(to_string(state));
 }
 
 std::string alarms_text(const report& found) {
-  if (found.alarms_in_all == 0) return fmt::format("no alarm in {}", counted(found.looks, "look"));
+  if (found.alarms_in_all == 0)
+    return fmt::format("no alarm in {}", counted(found.samples, "look"));
   nanoseconds alarmed{};
   for (std::size_t i = 0; i < report_states; ++i) {
     if (is_alarm(static_cast<report_state>(i))) alarmed += found.time_in[i];
@@ -97,14 +98,15 @@ class page {
   void summary() {
     const observation& last = *found_.last;
     const report_state state = state_of(last);
-    const std::uint32_t owed = last.occupancy.active();
+    const std::uint32_t outstanding = last.occupancy.active();
     const std::uint32_t faults = last.occupancy.fault;
     std::string text = fmt::format(
         "<h1>At the end the kernel is <span class=\"state\" style=\"--ink:var(--{})\">{}</span>: "
         "{}{}.</h1>\n",
-        name(state), html_text(state_now(found_)),
-        owed == 0 ? "nothing is owed"
-                  : fmt::format("{} {} owed", counted(owed, "slot"), owed == 1 ? "is" : "are"),
+        to_string(state), html_text(state_now(found_)),
+        outstanding == 0 ? "nothing is owed"
+                         : fmt::format("{} {} owed", counted(outstanding, "slot"),
+                                       outstanding == 1 ? "is" : "are"),
         faults == 0
             ? ""
             : fmt::format(", {} {} in fault", counted(faults, "slot"), faults == 1 ? "is" : "are"));
@@ -148,9 +150,9 @@ class page {
       tile("Latency p99", human_time(latency->p99),
            fmt::format("p50 {}, greatest {}", human_time(latency->p50), human_time(latency->max)));
     }
-    tile("Most owed", counted(found_.most_owed, "slot"),
+    tile("Most owed", counted(found_.most_outstanding, "slot"),
          fmt::format("of {}, at {}", grouped(found_.last->occupancy.total_slots()),
-                     clock_text(found_.most_owed_at - found_.first->at)));
+                     clock_text(found_.most_outstanding_at - found_.first->at)));
     const auto& report = found_.last->report;
     const std::uint64_t faults = found_.faults_in_all;
     tile("Faults seen", grouped(faults),
@@ -172,7 +174,7 @@ class page {
     write(fmt::format(
         "<p class=\"note\"{}>Every point of a plot stands for {}: the line is their mean, the band "
         "reaches from the least to the greatest.</p>\n",
-        hide_if_whole(at_), counted(found_.line.looks_per_column(), "look")));
+        hide_if_whole(at_), counted(found_.line.samples_per_column(), "look")));
     std::string data = "<script type=\"application/json\" id=\"data\">";
     render_plot_data(plots_, found_.line, at_, data);
     data += "</script>\n<script>";
@@ -187,7 +189,7 @@ class page {
   output& to_;
 };
 
-/// Without a look there is nothing to plot.
+/// Without a sample there is nothing to plot.
 void render_empty(const report& found, output& to) {
   to.write(fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta "
@@ -206,7 +208,7 @@ void render_empty(const report& found, output& to) {
 namespace megakernel::tool {
 
 void render_report_html(const report& found, output& to) {
-  if (found.looks == 0) return detail::render_empty(found, to);
+  if (found.samples == 0) return detail::render_empty(found, to);
   detail::page(found, to).render();
 }
 

@@ -33,7 +33,7 @@ namespace megakernel::tool::detail {
 /// Tenants, opcodes, alarms, faults, stuck slots, windows; those that have rows.
 [[nodiscard]] std::string table_sections(const report& found);
 [[nodiscard]] std::string advice_section(const report& found);
-/// What the source knows of itself, and how it was looked at.
+/// The facts of the source, and how it was sampled.
 [[nodiscard]] std::string source_section(const report& found);
 
 }  // namespace megakernel::tool::detail

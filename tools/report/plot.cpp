@@ -122,7 +122,7 @@ void render_stack(const plot& shown, const plot_columns& at, std::string& to) {
 
 void render_legend(const plot& shown, std::string& to) {
   to += "<ul class=\"legend\">";
-  // What lies on top is named first.
+  // The topmost series is named first.
   const std::size_t count = shown.series.size();
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t s = shown.stacked ? count - 1 - i : i;
@@ -152,7 +152,7 @@ void numbers(const std::vector<double>& values, std::string& to) {
   to += ']';
 }
 
-std::string_view name(plot_unit unit) {
+std::string_view to_string(plot_unit unit) {
   switch (unit) {
     case plot_unit::count:
       return "count";
@@ -180,7 +180,7 @@ plot_series series_of(const timeline& line, std::size_t which) {
 }
 
 plot_columns::plot_columns(const timeline& line)
-    : axis_(scale::time({})), merged_(line.looks_per_column() > 1) {
+    : axis_(scale::time({})), merged_(line.samples_per_column() > 1) {
   const auto columns = line.columns();
   if (columns.empty()) return;
   first_ = columns.front().from;
@@ -246,7 +246,8 @@ void render_plot_data(const std::vector<plot>& shown, const timeline& line, cons
       return std::chrono::duration<double>(time - columns.front().from).count();
     };
     fmt::format_to(std::back_inserter(to), "{}[{:.5f},{:.6g},{:.6g},{}]", first ? "" : ",",
-                   at.places()[i], since(columns[i].from), since(columns[i].to), columns[i].looks);
+                   at.places()[i], since(columns[i].from), since(columns[i].to),
+                   columns[i].samples);
     first = false;
   }
   to += "],\"plots\":{";
@@ -254,7 +255,7 @@ void render_plot_data(const std::vector<plot>& shown, const timeline& line, cons
   for (const plot& p : shown) {
     fmt::format_to(std::back_inserter(to),
                    "{}{}:{{\"unit\":\"{}\",\"stacked\":{},\"high\":{:.6g},\"series\":[",
-                   first ? "" : ",", json_text(p.id), name(p.unit), p.stacked, p.y.high());
+                   first ? "" : ",", json_text(p.id), to_string(p.unit), p.stacked, p.y.high());
     for (std::size_t s = 0; s < p.series.size(); ++s) {
       const plot_series& series = p.series[s];
       to += s == 0 ? "{\"name\":" : ",{\"name\":";

@@ -88,7 +88,7 @@ class plot_columns {
   explicit plot_columns(const timeline& line);
   [[nodiscard]] const std::vector<double>& places() const noexcept { return places_; }
   [[nodiscard]] const scale& axis() const noexcept { return axis_; }
-  /// Whether a column is more than one look: then a band shows the least and the most.
+  /// Whether a column is more than one sample: then a band shows the least and the most.
   [[nodiscard]] bool merged() const noexcept { return merged_; }
   /// 0 to 1.
   [[nodiscard]] double place(std::chrono::nanoseconds at) const noexcept;
@@ -104,7 +104,7 @@ class plot_columns {
 void render_plot(const plot& shown, const plot_columns& at, std::string& to);
 /// The axis of times alone.
 void render_time_axis(const plot_columns& at, std::string& to);
-/// What the page's script shows of the plots, as JSON.
+/// The data of the plots for the page's script, as JSON.
 void render_plot_data(const std::vector<plot>& shown, const timeline& line, const plot_columns& at,
                       std::string& to);
 

@@ -32,7 +32,7 @@ class plots {
  public:
   explicit plots(const report& found) : found_(found), line_(found.line) {
     add(occupancy());
-    add(owed());
+    add(outstanding());
     add(throughput());
     add(latency());
     add(tenants());
@@ -80,15 +80,15 @@ class plots {
             .series = statuses(report_series::statuses)};
   }
 
-  [[nodiscard]] plot owed() const {
+  [[nodiscard]] plot outstanding() const {
     namespace at = report_series;
-    const double most = std::max(of(at::owed).most, of(at::faults).most);
+    const double most = std::max(of(at::outstanding).most, of(at::faults).most);
     plot made{.id = "owed",
               .title = "Owed slots",
               .note = "The same without done and empty ones, on a scale of its own",
               .y = scale::linear(most, plot_unit::count),
               .stacked = true,
-              .series = statuses(at::owed_statuses)};
+              .series = statuses(at::outstanding_statuses)};
     double stack = most;
     for (std::size_t i = 0; i < line_.columns().size(); ++i) {
       double sum = 0;
@@ -96,8 +96,9 @@ class plots {
       stack = std::max(stack, sum);
     }
     made.y = scale::linear(stack, plot_unit::count);
-    if (line_.looks_per_column() > 1 && !made.series.empty()) {
-      plot_series peak = named(at::owed, "most owed", "peak", short_count(of(at::owed).most));
+    if (line_.samples_per_column() > 1 && !made.series.empty()) {
+      plot_series peak =
+          named(at::outstanding, "most owed", "peak", short_count(of(at::outstanding).most));
       peak.mean = std::move(peak.most);
       peak.least.clear();
       peak.most.clear();
@@ -207,7 +208,7 @@ class plots {
               .unit = plot_unit::rate,
               .y = scale::linear(1, plot_unit::rate)};
     add_top(made, report_series::opcodes,
-            [](std::size_t i) { return opcode_name(opcode{static_cast<word>(i)}); });
+            [](std::size_t i) { return to_string(opcode{static_cast<word>(i)}); });
     return made;
   }
 

@@ -24,9 +24,9 @@ namespace megakernel::tool {
 namespace {
 
 constexpr std::size_t most_events = 256;
-/// Rows of one look that are followed, and rows that are followed in all: whatever a ring holds,
+/// Rows of one sample that are followed, and rows that are followed in all: whatever a ring holds,
 /// memory is bounded.
-constexpr std::size_t most_rows_a_look = 64;
+constexpr std::size_t most_rows_a_sample = 64;
 constexpr std::size_t most_rows = 256;
 /// As many as an observation lists.
 constexpr std::size_t most_listed = 64;
@@ -58,7 +58,7 @@ bool same_fault(const fault_observation& a, const fault_observation& b) {
 
 }  // namespace
 
-std::string_view name(report_state state) noexcept {
+std::string_view to_string(report_state state) noexcept {
   switch (state) {
     case report_state::idle:
       return "idle";
@@ -99,17 +99,18 @@ report_state state_of(const observation& seen) noexcept {
 }
 
 void report_builder::add(const observation& seen, const publisher_totals* publishers) {
-  if (report_.looks == 0) {
+  if (report_.samples == 0) {
     report_.first = seen;
   } else {
     report_.longest_gap = std::max(report_.longest_gap, seen.interval);
     report_.time_in[static_cast<std::size_t>(state_of(seen))] += seen.interval;
     report_.done += seen.health.done_delta;
   }
-  if (seen.torn_pages != 0) ++report_.looks_with_torn_pages;
-  if (const std::uint32_t owed = seen.occupancy.active(); owed > report_.most_owed) {
-    report_.most_owed = owed;
-    report_.most_owed_at = seen.at;
+  if (seen.torn_pages != 0) ++report_.samples_with_torn_pages;
+  if (const std::uint32_t outstanding = seen.occupancy.active();
+      outstanding > report_.most_outstanding) {
+    report_.most_outstanding = outstanding;
+    report_.most_outstanding_at = seen.at;
   }
   add_values(seen);
   add_alarm(seen);
@@ -120,7 +121,7 @@ void report_builder::add(const observation& seen, const publisher_totals* publis
   add_opcodes(seen);
   if (publishers != nullptr) report_.publishers = *publishers;
   report_.last = seen;
-  ++report_.looks;
+  ++report_.samples;
 }
 
 void report_builder::add_values(const observation& seen) {
@@ -132,7 +133,7 @@ void report_builder::add_values(const observation& seen) {
   const std::array<std::uint32_t, at::statuses> counts{
       o.fault, o.unknown, o.claimed, o.wait_io, o.yield, o.requeue, o.published, o.done, o.empty};
   for (std::size_t i = 0; i < counts.size(); ++i) values[at::status + i] = counts[i];
-  values[at::owed] = o.active();
+  values[at::outstanding] = o.active();
   values[at::windows] = seen.active_windows;
   values[at::faults] = o.fault;
   values[at::torn_pages] = static_cast<double>(seen.torn_pages);
@@ -169,8 +170,8 @@ void report_builder::add_alarm(const observation& seen) {
     alarm_->to = seen.at;
     alarm_->lasts = alarm_->state == state;
     if (alarm_->lasts) {
-      ++alarm_->looks;
-      alarm_->owed = seen.occupancy.active();
+      ++alarm_->samples;
+      alarm_->outstanding = seen.occupancy.active();
       return;
     }
     if (report_.alarms.size() < most_events) report_.alarms.push_back(*alarm_);
@@ -180,10 +181,10 @@ void report_builder::add_alarm(const observation& seen) {
   ++report_.alarms_in_all;
   alarm_span began{};
   began.from = began.to = seen.at;
-  began.looks = 1;
+  began.samples = 1;
   began.lasts = true;
   began.state = state;
-  began.owed = seen.occupancy.active();
+  began.outstanding = seen.occupancy.active();
   alarm_ = began;
 }
 
@@ -198,7 +199,7 @@ void report_builder::add_faults(const observation& seen) {
     if (known != faults_before_.end() && same_fault(*known, f)) continue;
     ++report_.faults_in_all;
     if (report_.faults.size() < most_events)
-      report_.faults.push_back({.at = seen.at, .what = f, .before = report_.looks == 0});
+      report_.faults.push_back({.at = seen.at, .what = f, .before = report_.samples == 0});
   }
   faults_before_ = seen.faults;
 }
@@ -220,7 +221,7 @@ void report_builder::add_windows(const observation& seen) {
     at->second.window = w;
     at->second.to = seen.at;
     at->second.lasts = true;
-    ++at->second.looks;
+    ++at->second.samples;
   }
   for (auto at = windows_now_.begin(); at != windows_now_.end();) {
     if (!std::exchange(at->second.lasts, false)) {
@@ -245,7 +246,7 @@ void report_builder::add_stuck(const observation& seen) {
     if (is_new) ++report_.stuck_in_all;
     span.from = s.since;
     span.to = seen.at;
-    span.looks = s.looks;
+    span.samples = s.samples;
     span.lasts = true;
     span.slot = s.slot;
   }
@@ -261,8 +262,8 @@ void report_builder::add_stuck(const observation& seen) {
 }
 
 void report_builder::add_tenants(const observation& seen) {
-  const std::size_t rows = std::min(seen.tenants.size(), most_rows_a_look);
-  for (auto& [number, total] : tenants_) total.owed = total.faulted = 0;
+  const std::size_t rows = std::min(seen.tenants.size(), most_rows_a_sample);
+  for (auto& [number, total] : tenants_) total.outstanding = total.faulted = 0;
   for (const tenant_observation& t : std::span(seen.tenants).first(rows)) {
     auto at = tenants_.find(t.tenant);
     if (at == tenants_.end()) {
@@ -273,16 +274,16 @@ void report_builder::add_tenants(const observation& seen) {
     total.tenant = t.tenant;
     total.authorised = t.authorised;
     total.claims = t.claims;
-    total.owed = t.owed;
-    total.most_owed = std::max(total.most_owed, t.owed);
+    total.outstanding = t.outstanding;
+    total.most_outstanding = std::max(total.most_outstanding, t.outstanding);
     total.faulted = t.faulted;
   }
   report_.tenants_left_out = seen.tenants.size() - rows;
 }
 
 void report_builder::add_opcodes(const observation& seen) {
-  const std::size_t rows = std::min(seen.opcodes.size(), most_rows_a_look);
-  for (auto& [number, total] : opcodes_) total.slots = total.owed = total.faulted = 0;
+  const std::size_t rows = std::min(seen.opcodes.size(), most_rows_a_sample);
+  for (auto& [number, total] : opcodes_) total.slots = total.outstanding = total.faulted = 0;
   for (const opcode_observation& o : std::span(seen.opcodes).first(rows)) {
     auto at = opcodes_.find(word(o.op));
     if (at == opcodes_.end()) {
@@ -294,17 +295,17 @@ void report_builder::add_opcodes(const observation& seen) {
     total.claims +=
         o.claims_per_second.value_or(0) * std::chrono::duration<double>(seen.interval).count();
     total.slots = o.slots;
-    total.owed = o.owed;
-    total.most_owed = std::max(total.most_owed, o.owed);
+    total.outstanding = o.outstanding;
+    total.most_outstanding = std::max(total.most_outstanding, o.outstanding);
     total.faulted = o.faulted;
   }
   report_.opcodes_left_out = seen.opcodes.size() - rows;
 }
 
-void report_builder::settle_fairness() {
+void report_builder::finish_fairness() {
   std::vector<double> claims;
   for (const tenant_total& t : report_.tenants) {
-    if (t.claims != 0 || t.owed != 0) claims.push_back(static_cast<double>(t.claims));
+    if (t.claims != 0 || t.outstanding != 0) claims.push_back(static_cast<double>(t.claims));
   }
   report_.jain_of_claims = jain_index(claims);
   if (!report_.publishers) return;
@@ -322,7 +323,7 @@ void report_builder::settle_fairness() {
 report report_builder::finish(report_source source) {
   report_.source = std::move(source);
   if (alarm_ && report_.alarms.size() < most_events) report_.alarms.push_back(*alarm_);
-  // What the last look saw lasts; `to` is that look.
+  // The state of the last sample lasts; `to` is that sample.
   for (auto& [key, span] : windows_now_) {
     span.lasts = true;
     keep(span);
@@ -357,7 +358,7 @@ report report_builder::finish(report_source source) {
            : a.slots != b.slots ? a.slots > b.slots
                                 : word(a.op) < word(b.op);
   });
-  settle_fairness();
+  finish_fairness();
   return std::move(report_);
 }
 

@@ -25,7 +25,7 @@ import megakernel;
 /// bounded however many there were, which the page and the trace only write down.
 namespace megakernel::tool {
 
-/// States of a kernel as a strip of time shows them, from harmless to grave: of the looks that
+/// States of a kernel as a strip of time shows them, from harmless to grave: of the samples that
 /// share a column, the gravest is shown.
 enum class report_state : std::uint8_t {
   idle,
@@ -38,7 +38,7 @@ enum class report_state : std::uint8_t {
 };
 inline constexpr std::size_t report_states = 7;
 
-[[nodiscard]] std::string_view name(report_state state) noexcept;
+[[nodiscard]] std::string_view to_string(report_state state) noexcept;
 /// Whether somebody should look.
 [[nodiscard]] constexpr bool is_alarm(report_state state) noexcept {
   return state >= report_state::blocked;
@@ -52,10 +52,10 @@ inline constexpr std::size_t tracked = 32;  ///< tenants and opcodes that have a
 inline constexpr std::size_t state = 0;     ///< a `report_state`
 inline constexpr std::size_t status = 1;    ///< nine, in the order of `status_names`; slots
 inline constexpr std::size_t statuses = 9;
-inline constexpr std::size_t owed = status + statuses;  ///< slots
-inline constexpr std::size_t done = owed + 1;           ///< slots a second
-inline constexpr std::size_t accepted = done + 1;       ///< slots a second
-inline constexpr std::size_t latency = accepted + 1;    ///< p50, p90, p99, max; nanoseconds
+inline constexpr std::size_t outstanding = status + statuses;  ///< slots
+inline constexpr std::size_t done = outstanding + 1;           ///< slots a second
+inline constexpr std::size_t accepted = done + 1;              ///< slots a second
+inline constexpr std::size_t latency = accepted + 1;           ///< p50, p90, p99, max; nanoseconds
 inline constexpr std::size_t latencies = 4;
 inline constexpr std::size_t jain_of_claims = latency + latencies;
 inline constexpr std::size_t jain_of_wait = jain_of_claims + 1;
@@ -69,16 +69,17 @@ inline constexpr std::size_t count = opcodes + tracked;
 /// As the stack of a plot has them, from below.
 inline constexpr std::array<std::string_view, statuses> status_names{
     "fault", "unknown", "claimed", "wait_io", "yield", "requeue", "published", "done", "empty"};
-inline constexpr std::size_t owed_statuses = 7;  ///< of those, the first that somebody waits for
+inline constexpr std::size_t outstanding_statuses =
+    7;  ///< of those, the first that somebody waits for
 inline constexpr std::array<std::string_view, latencies> latency_names{"p50", "p90", "p99", "max"};
 }  // namespace report_series
 
-/// How long something was there: from the look that saw it first until the first that did not.
+/// How long something was there: from the sample that saw it first until the first that did not.
 struct seen_span {
   std::chrono::nanoseconds from{};
   std::chrono::nanoseconds to{};
-  std::uint64_t looks = 0;
-  bool lasts = false;  ///< the last look saw it, too
+  std::uint64_t samples = 0;
+  bool lasts = false;  ///< the last sample saw it, too
   [[nodiscard]] std::chrono::nanoseconds length() const noexcept { return to - from; }
 };
 struct window_span : seen_span {
@@ -89,36 +90,36 @@ struct stuck_span : seen_span {
 };
 struct alarm_span : seen_span {
   report_state state{};
-  std::uint32_t owed = 0;  ///< slots, at its last look
+  std::uint32_t outstanding = 0;  ///< slots, at its last sample
 };
 
 struct fault_event {
-  std::chrono::nanoseconds at{};  ///< of the look that saw it first
+  std::chrono::nanoseconds at{};  ///< of the sample that saw it first
   fault_observation what{};
-  bool before = false;  ///< the first look found it: it is older
+  bool before = false;  ///< the first sample found it: it is older
 };
 
 struct tenant_total {
   std::uint32_t tenant = 0;
   bool authorised = false;
-  std::uint64_t claims = 0;  ///< of all tenants with its number mod 32
-  std::uint32_t owed = 0;    ///< slots, at the last look
-  std::uint32_t most_owed = 0;
-  std::uint32_t faulted = 0;  ///< slots, at the last look
-  /// What the publishers know, since the load began.
+  std::uint64_t claims = 0;       ///< of all tenants with its number mod 32
+  std::uint32_t outstanding = 0;  ///< slots, at the last sample
+  std::uint32_t most_outstanding = 0;
+  std::uint32_t faulted = 0;  ///< slots, at the last sample
+  /// The counts of the publishers, since the load began.
   std::optional<publisher_totals::tenant> published{};
 };
 
 struct opcode_total {
   opcode op{};
-  double claims = 0;  ///< since the first look; opcodes over 31 have none
+  double claims = 0;  ///< since the first sample; opcodes over 31 have none
   std::uint32_t slots = 0;
-  std::uint32_t owed = 0;  ///< both at the last look that had it
-  std::uint32_t most_owed = 0;
+  std::uint32_t outstanding = 0;  ///< both at the last sample that had it
+  std::uint32_t most_outstanding = 0;
   std::uint32_t faulted = 0;
 };
 
-/// What a source of frames knows of itself.
+/// The facts of a source of frames.
 struct report_source {
   std::string name;                                          ///< of a file
   std::vector<std::pair<std::string, std::string>> about{};  ///< "device", "CPU, 2 workers"...
@@ -131,15 +132,15 @@ struct report {
 
   report_source source{};
   timeline line;
-  std::uint64_t looks = 0;
+  std::uint64_t samples = 0;
   std::optional<observation> first{};
   std::optional<observation> last{};
-  std::chrono::nanoseconds longest_gap{};  ///< between two looks
-  std::uint64_t looks_with_torn_pages = 0;
+  std::chrono::nanoseconds longest_gap{};  ///< between two samples
+  std::uint64_t samples_with_torn_pages = 0;
   std::array<std::chrono::nanoseconds, report_states> time_in{};
-  std::uint64_t done = 0;  ///< slots, between the first look and the last
-  std::uint32_t most_owed = 0;
-  std::chrono::nanoseconds most_owed_at{};
+  std::uint64_t done = 0;  ///< slots, between the first sample and the last
+  std::uint32_t most_outstanding = 0;
+  std::chrono::nanoseconds most_outstanding_at{};
   std::vector<alarm_span> alarms{};  ///< at most 256
   std::uint64_t alarms_in_all = 0;
   std::vector<fault_event> faults{};  ///< at most 256
@@ -152,14 +153,14 @@ struct report {
   std::uint64_t tenants_left_out = 0;
   std::vector<opcode_total> opcodes{};  ///< most claims first, then most slots, then by number
   std::uint64_t opcodes_left_out = 0;
-  std::optional<publisher_totals> publishers{};  ///< of the last look
+  std::optional<publisher_totals> publishers{};  ///< of the last sample
   std::optional<double> jain_of_service{};       ///< of served by demand
   std::optional<double> jain_of_wait{};          ///< of the mean waits
-  double jain_of_claims = 1;                     ///< of claims, tenants that had any or are owed
+  double jain_of_claims = 1;  ///< of claims, tenants that had any or are outstanding
 
-  /// Between the first look and the last.
+  /// Between the first sample and the last.
   [[nodiscard]] std::chrono::nanoseconds length() const noexcept {
-    return looks == 0 ? std::chrono::nanoseconds{} : last->at - first->at;
+    return samples == 0 ? std::chrono::nanoseconds{} : last->at - first->at;
   }
 };
 
@@ -189,7 +190,7 @@ class report_builder {
   void add_opcodes(const observation& seen);
   void keep(window_span span);
   void keep(stuck_span span);
-  void settle_fairness();
+  void finish_fairness();
 
   report_limits limits_;
   report report_;

@@ -72,9 +72,9 @@ std::string health_lane(const report& found, const plot_columns& at) {
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (i + 1 < columns.size() && state_at(i + 1) == state_at(i)) continue;
     const report_state state = state_at(i);
-    // Where one look is all there is, it fills the strip.
-    const nanoseconds to = found.looks == 1 ? from + std::chrono::seconds(1) : columns[i].to;
-    const std::string_view word = name(state);
+    // Where one sample is all there is, it fills the strip.
+    const nanoseconds to = found.samples == 1 ? from + std::chrono::seconds(1) : columns[i].to;
+    const std::string_view word = to_string(state);
     shown.span(from, to, 0, word, fmt::format("state-{}", word),
                fmt::format("{}: {} to {}", word, clock_text(from - found.first->at),
                            clock_text(columns[i].to - found.first->at)));
@@ -93,7 +93,7 @@ std::string state_legend(const report& found) {
         std::back_inserter(text),
         "<li style=\"--ink:var(--{0})\"><i class=\"state-{0}\"></i>{0} <small>{1}</small>"
         "</li>",
-        name(state), clock_text(found.time_in[i]));
+        to_string(state), clock_text(found.time_in[i]));
   }
   return text + "</ul>";
 }
@@ -114,7 +114,7 @@ std::string span_lane(std::string_view label, std::string_view ink, std::vector<
 }
 
 std::string slot_text(const slot_snapshot& slot) {
-  return fmt::format("slot {}, {}, tenant {}", slot.index, opcode_name(slot.op), slot.tenant);
+  return fmt::format("slot {}, {}, tenant {}", slot.index, to_string(slot.op), slot.tenant);
 }
 
 /// A table's head and rows; nothing without rows.
@@ -208,8 +208,8 @@ std::string tenant_table(const report& found) {
     } else {
       rows.bar(grouped(t.claims), share(static_cast<double>(t.claims), claims));
     }
-    rows.cell(grouped(t.owed));
-    rows.cell(grouped(t.most_owed));
+    rows.cell(grouped(t.outstanding));
+    rows.cell(grouped(t.most_outstanding));
     rows.cell(grouped(t.faulted));
     rows.cell(t.authorised ? "yes" : "no");
   }
@@ -227,15 +227,15 @@ std::string opcode_table(const report& found) {
   for (std::size_t i = 0; i < shown; ++i) {
     const opcode_total& o = found.opcodes[i];
     rows.row();
-    rows.text(opcode_name(o.op));
+    rows.text(to_string(o.op));
     if (word(o.op) < abi::metrics) {
       rows.bar(grouped(static_cast<std::uint64_t>(std::llround(o.claims))), share(o.claims, most));
     } else {
       rows.cell("-");
     }
     rows.cell(grouped(o.slots));
-    rows.cell(grouped(o.owed));
-    rows.cell(grouped(o.most_owed));
+    rows.cell(grouped(o.outstanding));
+    rows.cell(grouped(o.most_outstanding));
     rows.cell(grouped(o.faulted));
   }
   return rows.take();
@@ -250,11 +250,11 @@ std::string alarm_table(const report& found) {
   for (std::size_t i = 0; i < shown; ++i) {
     const alarm_span& a = found.alarms[i];
     rows.row();
-    rows.text(name(a.state));
+    rows.text(to_string(a.state));
     rows.text(from_to(found, a));
     rows.cell(clock_text(a.length()));
-    rows.cell(grouped(a.looks));
-    rows.cell(grouped(a.owed));
+    rows.cell(grouped(a.samples));
+    rows.cell(grouped(a.outstanding));
   }
   return rows.take();
 }
@@ -269,8 +269,8 @@ std::string fault_table(const report& found) {
     const fault_event& f = found.faults[i];
     rows.row();
     rows.text(fmt::format("slot {}", f.what.slot));
-    rows.text(fault_name(f.what.why));
-    rows.text(opcode_name(f.what.op));
+    rows.text(to_string(f.what.why));
+    rows.text(to_string(f.what.op));
     rows.text(fmt::format("tenant {}", f.what.tenant));
     rows.text(f.before ? "before the first look" : clock_text(f.at - found.first->at));
     rows.text(fmt::format("{}", fmt::join(f.what.arguments, ", ")));
@@ -295,10 +295,10 @@ std::string stuck_table(const report& found) {
     const stuck_span& s = order[i];
     rows.row();
     rows.text(fmt::format("slot {}", s.slot.index));
-    rows.text(status_name(s.slot.status));
-    rows.text(opcode_name(s.slot.op));
+    rows.text(to_string(s.slot.status));
+    rows.text(to_string(s.slot.op));
     rows.text(fmt::format("tenant {}", s.slot.tenant));
-    rows.text(priority_name(s.slot.level));
+    rows.text(to_string(s.slot.level));
     rows.text(from_to(found, s));
     rows.cell(clock_text(s.length()));
   }
@@ -314,21 +314,21 @@ std::string timeline_section(const report& found, const plot_columns& at) {
     for (const fault_event& f : found.faults) {
       faults.span(
           f.at, f.at, 0, "fault", "tick",
-          fmt::format("slot {}: {}, {}, tenant {}, {}", f.what.slot, fault_name(f.what.why),
-                      opcode_name(f.what.op), f.what.tenant,
+          fmt::format("slot {}: {}, {}, tenant {}, {}", f.what.slot, to_string(f.what.why),
+                      to_string(f.what.op), f.what.tenant,
                       f.before ? "before the first look" : clock_text(f.at - found.first->at)));
     }
     text += faults.take();
   }
   if (!found.windows.empty()) {
     text += span_lane("windows", "c2", found.windows, at, [&](const window_span& w) {
-      return fmt::format("window {} of {}, tenant {}: {}", w.window.ticket,
-                         opcode_name(w.window.op), w.window.tenant, from_to(found, w));
+      return fmt::format("window {} of {}, tenant {}: {}", w.window.ticket, to_string(w.window.op),
+                         w.window.tenant, from_to(found, w));
     });
   }
   if (!found.stuck.empty()) {
     text += span_lane("stuck", "published", found.stuck, at, [&](const stuck_span& s) {
-      return fmt::format("{}, {}: {}", slot_text(s.slot), status_name(s.slot.status),
+      return fmt::format("{}, {}: {}", slot_text(s.slot), to_string(s.slot.status),
                          from_to(found, s));
     });
   }

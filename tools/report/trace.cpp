@@ -64,7 +64,7 @@ class trace {
     name("process_name", kernel_process, 0, "kernel");
     name("thread_name", kernel_process, 1, "state");
     name("thread_name", kernel_process, 2, "faults");
-    if (found_.looks != 0) {
+    if (found_.samples != 0) {
       counters();
       states();
       faults();
@@ -100,9 +100,9 @@ class trace {
   }
 
   [[nodiscard]] std::string facts() const {
-    std::string text =
-        fmt::format("{{\"source\":{},\"looks\":{},\"looks_per_column\":{}",
-                    json_text(found_.source.name), found_.looks, found_.line.looks_per_column());
+    std::string text = fmt::format("{{\"source\":{},\"looks\":{},\"looks_per_column\":{}",
+                                   json_text(found_.source.name), found_.samples,
+                                   found_.line.samples_per_column());
     for (const auto& [label, value] : found_.source.about)
       text += "," + json_text(label) + ":" + json_text(value);
     for (std::size_t i = 0; i < found_.source.warnings.size(); ++i) {
@@ -141,7 +141,7 @@ class trace {
       if (seen(at::status + i))
         counter(at::status + i, fmt::format("slots {}", at::status_names[i]), "slots");
     }
-    counter(at::owed, "slots owed", "slots");
+    counter(at::outstanding, "slots owed", "slots");
     counter(at::done, "rate drained", "slots per second");
     counter(at::accepted, "rate published", "slots per second");
     for (std::size_t i = 0; i < at::latencies; ++i)
@@ -156,7 +156,7 @@ class trace {
     }
     for (std::size_t i = 0; i < at::tracked; ++i) {
       if (seen(at::opcodes + i))
-        counter(at::opcodes + i, "opcode " + opcode_name(opcode{static_cast<word>(i)}),
+        counter(at::opcodes + i, "opcode " + to_string(opcode{static_cast<word>(i)}),
                 "claims per second");
     }
   }
@@ -178,7 +178,7 @@ class trace {
     nanoseconds from = columns.front().from;
     for (std::size_t i = 0; i < columns.size(); ++i) {
       if (i + 1 < columns.size() && state_at(i + 1) == state_at(i)) continue;
-      slice(from, columns[i].to, kernel_process, 1, tool::name(state_at(i)), "{}");
+      slice(from, columns[i].to, kernel_process, 1, tool::to_string(state_at(i)), "{}");
       from = columns[i].to;
     }
   }
@@ -188,8 +188,8 @@ class trace {
       add(f.at, step::instant,
           fmt::format("{{\"ph\":\"i\",\"s\":\"t\",\"pid\":{},\"tid\":2,\"name\":{},\"args\":{{"
                       "\"slot\":{},\"opcode\":{},\"tenant\":{},\"arguments\":[{}]}}",
-                      kernel_process, json_text(fault_name(f.what.why)), f.what.slot,
-                      json_text(opcode_name(f.what.op)), f.what.tenant,
+                      kernel_process, json_text(to_string(f.what.why)), f.what.slot,
+                      json_text(to_string(f.what.op)), f.what.tenant,
                       fmt::join(f.what.arguments, ",")));
     }
   }
@@ -197,17 +197,17 @@ class trace {
   static std::pair<std::string, std::string> window_text(const window_span& s) {
     const window_telemetry& w = s.window;
     return {
-        fmt::format("window {} of {}", w.ticket, opcode_name(w.op)),
+        fmt::format("window {} of {}", w.ticket, to_string(w.op)),
         fmt::format("{{\"ticket\":{},\"opcode\":{},\"required\":{},\"lookahead\":{},\"looks\":{}}}",
-                    w.ticket, json_text(opcode_name(w.op)), w.required_slots, w.lookahead_slots,
-                    s.looks)};
+                    w.ticket, json_text(to_string(w.op)), w.required_slots, w.lookahead_slots,
+                    s.samples)};
   }
   static std::pair<std::string, std::string> stuck_text(const stuck_span& s) {
-    return {fmt::format("slot {} {}", s.slot.index, status_name(s.slot.status)),
+    return {fmt::format("slot {} {}", s.slot.index, to_string(s.slot.status)),
             fmt::format(
                 "{{\"slot\":{},\"opcode\":{},\"priority\":{},\"arguments\":[{}],\"looks\":{}}}",
-                s.slot.index, json_text(opcode_name(s.slot.op)),
-                json_text(priority_name(s.slot.level)), fmt::join(s.slot.arguments, ","), s.looks)};
+                s.slot.index, json_text(to_string(s.slot.op)), json_text(to_string(s.slot.level)),
+                fmt::join(s.slot.arguments, ","), s.samples)};
   }
 
   /// A track a tenant, and more where its spans overlap.

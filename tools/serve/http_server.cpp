@@ -153,22 +153,22 @@ std::expected<std::unique_ptr<http_server>, std::string> http_server::open(
   server.set_read_timeout(read_seconds);
   server.set_write_timeout(write_seconds);
   server.set_payload_max_length(most_body);
-  server.Get("/", [](const httplib::Request&, httplib::Response& answer) {
-    answer.set_content(std::string(front_page), "text/html; charset=utf-8");
+  server.Get("/", [](const httplib::Request&, httplib::Response& response) {
+    response.set_content(std::string(front_page), "text/html; charset=utf-8");
   });
-  server.Get("/metrics", [&s = *made](const httplib::Request& asked, httplib::Response& answer) {
+  server.Get("/metrics", [&s = *made](const httplib::Request& asked, httplib::Response& response) {
     const std::lock_guard one_at_a_time(s.making);
     const auto page = s.metrics(asked.get_header_value("Accept"));
     if (page) {
-      answer.set_content(page->body, page->type.c_str());
+      response.set_content(page->body, page->type.c_str());
     } else {
-      answer.status = 500;
-      answer.set_content(page.error() + "\n", "text/plain; charset=utf-8");
+      response.status = 500;
+      response.set_content(page.error() + "\n", "text/plain; charset=utf-8");
     }
   });
-  server.set_error_handler([](const httplib::Request&, httplib::Response& answer) {
-    if (answer.status == 404)
-      answer.set_content("There is nothing here. The metrics are at /metrics.\n", "text/plain");
+  server.set_error_handler([](const httplib::Request&, httplib::Response& response) {
+    if (response.status == 404)
+      response.set_content("There is nothing here. The metrics are at /metrics.\n", "text/plain");
   });
 
   errno = 0;

@@ -28,7 +28,7 @@ struct http_page {
 /// closed after its answer: a client that does nothing keeps nobody waiting for long.
 class http_server {
  public:
-  /// What `/metrics` answers to an Accept header. Called by one thread at a time; the error, a
+  /// The response of `/metrics` to an Accept header. Called by one thread at a time; the error, a
   /// sentence, becomes the body of a status 500.
   using maker = std::function<std::expected<http_page, std::string>(std::string_view accept)>;
 
@@ -49,7 +49,8 @@ class http_server {
   std::unique_ptr<state> state_;
 };
 
-/// What `/metrics` answers: the pages of `pages`, which has `page(accept)` and outlives the server.
+/// The source of `/metrics`: the pages of `pages`, which has `page(accept)` and outlives the
+/// server.
 template <class Pages>
 http_server::maker answers_of(Pages& pages) {
   return [&pages](std::string_view accept) -> std::expected<http_page, std::string> {

@@ -32,9 +32,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::nanoseconds patience = 1s;
+constexpr std::chrono::nanoseconds hold_time = 1s;
 /// For a scrape, which has ten seconds by default.
-constexpr std::chrono::milliseconds file_patience{2'000};
+constexpr std::chrono::milliseconds file_timeout{2'000};
 
 std::string_view trimmed(std::string_view text) noexcept {
   const std::size_t first = text.find_first_not_of(" \t");
@@ -88,7 +88,7 @@ metrics_follower::metrics_follower(metrics_page&& page, window_opcodes&& windows
     : page_(std::move(page)),
       windows_(std::move(windows)),
       has_windows_(has_windows),
-      tracker_(patience) {}
+      tracker_(hold_time) {}
 
 std::expected<metrics_follower, std::string> metrics_follower::make(
     const metrics_options& options, std::span<const opcode> windows) {
@@ -109,10 +109,10 @@ result<void> metrics_follower::judge(const source& seen) noexcept {
       health_ && seen.written && seen.written == judged_written_ && telemetry_.control() == judged_;
   if (same) return {};
   judged_at_ = clock::now() - began_;
-  auto found = tracker_.look(telemetry_, judged_at_);
+  auto found = tracker_.observe(telemetry_, judged_at_);
   if (!found && found.error().code != error_code::out_of_memory) {
-    tracker_ = health_tracker(patience);
-    found = tracker_.look(telemetry_, judged_at_);
+    tracker_ = health_tracker(hold_time);
+    found = tracker_.observe(telemetry_, judged_at_);
   }
   health_.reset();
   if (!found) return std::unexpected(found.error());
@@ -122,7 +122,7 @@ result<void> metrics_follower::judge(const source& seen) noexcept {
   return {};
 }
 
-std::expected<void, std::string> metrics_follower::look(const source& seen) {
+std::expected<void, std::string> metrics_follower::observe(const source& seen) {
   if (auto decoded = telemetry_.decode(seen.control, seen.ring, windows_); !decoded)
     return refuse(decoded.error());
   if (auto judged = judge(seen); !judged) return refuse(judged.error());
@@ -132,22 +132,22 @@ std::expected<void, std::string> metrics_follower::look(const source& seen) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     age = std::max<std::chrono::nanoseconds>(0ns, now - *seen.written);
   }
-  const auto taken = page_.look({.ring = telemetry_,
-                                 .health = &*health_,
-                                 .at = judged_at_,
-                                 .publishers = seen.publishers,
-                                 .torn_pages = seen.torn_pages,
-                                 .age = age,
-                                 .windows = has_windows_});
+  const auto taken = page_.observe({.ring = telemetry_,
+                                    .health = &*health_,
+                                    .at = judged_at_,
+                                    .publishers = seen.publishers,
+                                    .torn_pages = seen.torn_pages,
+                                    .age = age,
+                                    .windows = has_windows_});
   if (!taken) return refuse(taken.error());
   return {};
 }
 
-std::expected<metrics_answer, std::string> metrics_follower::page(std::string_view accept) {
+std::expected<metrics_response, std::string> metrics_follower::page(std::string_view accept) {
   const metrics_format format = format_for(accept);
   if (const auto rendered = page_.render(format, text_); !rendered)
     return std::unexpected(std::string(rendered.error().message().text()));
-  return metrics_answer{.type = media_type(format), .body = {text_.data(), text_.size()}};
+  return metrics_response{.type = media_type(format), .body = {text_.data(), text_.size()}};
 }
 
 std::expected<file_metrics, std::string> file_metrics::make(const files& named,
@@ -157,11 +157,11 @@ std::expected<file_metrics, std::string> file_metrics::make(const files& named,
   return file_metrics(named, std::move(*follower));
 }
 
-std::expected<void, std::string> file_metrics::look() {
+std::expected<void, std::string> file_metrics::observe() {
   constexpr std::uint64_t mebibyte = std::uint64_t{1} << 20;
   const auto read = [this](const std::string& path, std::uint64_t usual) {
     return read_input(path,
-                      {.max_bytes = files_.max_bytes.value_or(usual), .timeout = file_patience});
+                      {.max_bytes = files_.max_bytes.value_or(usual), .timeout = file_timeout});
   };
   const auto refuse = [this](const std::string& path, const input_error& why) {
     follower_.lose();
@@ -171,14 +171,14 @@ std::expected<void, std::string> file_metrics::look() {
   if (!control) return refuse(files_.control, control.error());
   const auto ring = read(files_.ring, 1024 * mebibyte);
   if (!ring) return refuse(files_.ring, ring.error());
-  return follower_.look({.control = {control->bytes.data(), control->bytes.size()},
-                         .ring = {ring->bytes.data(), ring->bytes.size()},
-                         .written = control->modified});
+  return follower_.observe({.control = {control->bytes.data(), control->bytes.size()},
+                            .ring = {ring->bytes.data(), ring->bytes.size()},
+                            .written = control->modified});
 }
 
-std::expected<metrics_answer, std::string> file_metrics::page(std::string_view accept) {
+std::expected<metrics_response, std::string> file_metrics::page(std::string_view accept) {
   trouble_.clear();
-  if (auto looked = look(); !looked) trouble_ = std::move(looked.error());
+  if (auto looked = observe(); !looked) trouble_ = std::move(looked.error());
   return follower_.page(accept);
 }
 
@@ -189,19 +189,19 @@ std::expected<std::unique_ptr<live_metrics>, std::string> live_metrics::make(
   return std::unique_ptr<live_metrics>(new live_metrics(run, std::move(*follower)));
 }
 
-std::expected<metrics_answer, std::string> live_metrics::page(std::string_view accept) {
-  runtime& kernel = run_.kernel();
-  if (const auto taken = snapshot_.take(kernel.buffers(), kernel.feed()); !taken) {
+std::expected<metrics_response, std::string> live_metrics::page(std::string_view accept) {
+  kernel_session& kernel = run_.kernel();
+  if (const auto taken = snapshot_.take(kernel.buffers(), kernel.queue()); !taken) {
     follower_.lose();
     return std::unexpected(std::string(taken.error().message().text()));
   }
   latency_counts latency;
   const published_counts publishers = run_.published(latency);
   const auto looked =
-      follower_.look({.control = snapshot_.control(),
-                      .ring = snapshot_.ring(),
-                      .publishers = &publishers,
-                      .torn_pages = static_cast<std::uint32_t>(snapshot_.torn_pages().size())});
+      follower_.observe({.control = snapshot_.control(),
+                         .ring = snapshot_.ring(),
+                         .publishers = &publishers,
+                         .torn_pages = static_cast<std::uint32_t>(snapshot_.torn_pages().size())});
   if (!looked) return std::unexpected(looked.error());
   return follower_.page(accept);
 }

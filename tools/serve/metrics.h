@@ -18,7 +18,7 @@
 
 import megakernel;
 
-/// Pages of metrics, each of a look that is taken for it.
+/// Pages of metrics, each of a sample that is taken for it.
 namespace megakernel::tool {
 
 /// The format that an Accept header asks for: OpenMetrics where it is named and not weighed below
@@ -26,7 +26,7 @@ namespace megakernel::tool {
 [[nodiscard]] metrics_format format_for(std::string_view accept) noexcept;
 
 /// Valid until the next one of its source.
-struct metrics_answer {
+struct metrics_response {
   std::string_view type;  ///< for Content-Type
   std::string_view body;
 };
@@ -50,11 +50,11 @@ class metrics_follower {
   };
   /// A kernel that was started anew, or a ring of another size, is followed from its beginning. The
   /// error is a sentence; the page then says that the kernel is not up.
-  [[nodiscard]] std::expected<void, std::string> look(const source& seen);
+  [[nodiscard]] std::expected<void, std::string> observe(const source& seen);
   /// There was nothing to look at.
   void lose() noexcept { page_.lose(); }
   /// The page as it stands, as an Accept header wants it. The error is a sentence.
-  [[nodiscard]] std::expected<metrics_answer, std::string> page(std::string_view accept);
+  [[nodiscard]] std::expected<metrics_response, std::string> page(std::string_view accept);
 
  private:
   using clock = std::chrono::steady_clock;
@@ -90,14 +90,14 @@ class file_metrics {
 
   /// The error, a sentence, says why there is no page at all. That the files could not be read is
   /// no such error: then the page says so, and `trouble` why.
-  [[nodiscard]] std::expected<metrics_answer, std::string> page(std::string_view accept);
-  /// What was wrong with the files for the last page; empty when nothing was.
+  [[nodiscard]] std::expected<metrics_response, std::string> page(std::string_view accept);
+  /// The problem with the files for the last page; empty without one.
   [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
 
  private:
   file_metrics(const files& named, metrics_follower&& follower)
       : files_(named), follower_(std::move(follower)) {}
-  [[nodiscard]] std::expected<void, std::string> look();
+  [[nodiscard]] std::expected<void, std::string> observe();
 
   files files_;
   metrics_follower follower_;
@@ -110,7 +110,7 @@ class live_metrics {
   /// The error is a sentence.
   [[nodiscard]] static std::expected<std::unique_ptr<live_metrics>, std::string> make(
       live_run& run, const metrics_options& options);
-  [[nodiscard]] std::expected<metrics_answer, std::string> page(std::string_view accept);
+  [[nodiscard]] std::expected<metrics_response, std::string> page(std::string_view accept);
 
  private:
   live_metrics(live_run& run, metrics_follower&& follower)

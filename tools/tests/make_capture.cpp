@@ -1,8 +1,8 @@
 // Writes a capture of a kernel that never was, the same for the same arguments, for the tests of
 // what reads captures: make_capture FILE FRAMES PERIOD_US SLOTS [plain|eventful|hostile]
 //
-// eventful: an idle stretch, a stall, faults, windows that stay, a spike of owed slots now and
-// then. hostile: the same, and texts, opcodes and tenants that nobody should print as they are.
+// eventful: an idle stretch, a stall, faults, windows that stay, a spike of outstanding slots now
+// and then. hostile: the same, and texts, opcodes and tenants that nobody should print as they are.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -66,9 +66,9 @@ class made_up_kernel {
     const double seconds = std::chrono::duration<double>(plan_.period).count();
     count(static_cast<std::uint64_t>(std::max(0.0, load) * 4.2e6 * seconds), spike);
     if (!stalled) {
-      const auto owed =
+      const auto outstanding =
           idle ? 0u : at_most(plan_.slots / 16.0 * load + (spike ? plan_.slots / 2.0 : 0));
-      place(owed, plan_.eventful && part > 0.6 && part < 0.9);
+      place(outstanding, plan_.eventful && part > 0.6 && part < 0.9);
     }
     set(abi::heartbeat_word, static_cast<word>(number_ * 1000));
     set(abi::done_count_word, static_cast<word>(done_));
@@ -89,8 +89,8 @@ class made_up_kernel {
 
  private:
   double noise(double sigma) { return std::normal_distribution<double>(0, sigma)(random_); }
-  [[nodiscard]] std::uint32_t at_most(double owed) const {
-    return static_cast<std::uint32_t>(std::clamp(owed, 0.0, plan_.slots * 0.9));
+  [[nodiscard]] std::uint32_t at_most(double outstanding) const {
+    return static_cast<std::uint32_t>(std::clamp(outstanding, 0.0, plan_.slots * 0.9));
   }
   void set(word at, word value) { store_word(control_.data(), at, value); }
   void add(word at, std::uint64_t value) {
@@ -111,12 +111,12 @@ class made_up_kernel {
       totals_.accepted += own;
     }
     for (word op = 0; op < 8; ++op) add(abi::metric_word + op, done / (op + 3));
-    constexpr std::uint64_t looks = 64;
-    for (std::uint64_t i = 0; done != 0 && i < looks; ++i) {
+    constexpr std::uint64_t samples = 64;
+    for (std::uint64_t i = 0; done != 0 && i < samples; ++i) {
       const double slow = i == 0 ? std::abs(noise(1.5)) : 0;
       const auto ns =
           static_cast<std::uint64_t>(std::exp(8.1 + noise(0.4) + slow)) * (spike ? 40 : 1);
-      const std::uint64_t times = done / looks / 2 + 1;
+      const std::uint64_t times = done / samples / 2 + 1;
       totals_.latency.add(log_buckets::of(ns), times);
       totals_.latency.add_extremes(ns * times, ns);
       totals_.publications += times;
@@ -133,8 +133,8 @@ class made_up_kernel {
     store_word(words, abi::status_word, word(status));
   }
 
-  /// From the front: faults, a window that stays for a while, what is owed, what is done.
-  void place(std::uint32_t owed, bool faults) {
+  /// From the front: faults, a window that stays for a while, what is outstanding, what is done.
+  void place(std::uint32_t outstanding, bool faults) {
     constexpr std::uint32_t window_slots = 6;
     for (std::uint32_t i = 0; i < plan_.slots; ++i) {
       const auto n = static_cast<word>(number_);
@@ -145,10 +145,11 @@ class made_up_kernel {
         slot(i, slot_status::fault, word(opcode::store_u32), 2, 7, ~word{0});
         store_word(ring_.data() + std::size_t{i} * abi::slot_bytes, abi::fault_code_word,
                    word(fault_code::address_outside_buffer));
-      } else if (plan_.eventful && owed > 2 * window_slots && i >= 2 && i < 2 + window_slots) {
+      } else if (plan_.eventful && outstanding > 2 * window_slots && i >= 2 &&
+                 i < 2 + window_slots) {
         slot(i, i % 2 == 0 ? slot_status::published : slot_status::done, 1001, n / 37 % 3, n / 37,
              i < 6 ? 0 : 1);
-      } else if (i < owed) {
+      } else if (i < outstanding) {
         const auto status = i % 32 == 9    ? slot_status::claimed
                             : i % 16 == 11 ? slot_status::wait_io
                                            : slot_status::published;

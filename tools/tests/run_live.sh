@@ -219,7 +219,7 @@ case_run_without_gpu() { # or without its component
   expect 0 -- "${short[@]}" --target auto
   shown 'worker'
   export MEGAKERNEL_GPU_PATH=$work
-  expect 1 'There is no GPU component' -- "${short[@]}" --target gpu
+  expect 1 'There is no GPU plugin' -- "${short[@]}" --target gpu
   echo nonsense >"$work/libmegakernel_run_gpu.cuda.so"
   expect 1 'There is no GPU to run on \(libmegakernel_run_gpu.cuda.so: ' -- "${short[@]}" --target gpu
 }

@@ -43,17 +43,17 @@ bool passes(const view_state& state, std::uint32_t tenant, opcode op) {
 }
 
 /// Greatest first by what was chosen, then by number.
-template <class Row, class Number, class Owed, class Rate, class Age>
-void sort_rows(std::vector<Row>& rows, view_order order, Number number, Owed owed, Rate rate,
-               Age age) {
+template <class Row, class Number, class Outstanding, class Rate, class Age>
+void sort_rows(std::vector<Row>& rows, view_order order, Number number, Outstanding outstanding,
+               Rate rate, Age age) {
   const auto by = [&](auto get) {
     std::ranges::sort(rows, [&](const Row& a, const Row& b) {
       return get(a) != get(b) ? get(a) > get(b) : number(a) < number(b);
     });
   };
   switch (order) {
-    case view_order::owed:
-      by(owed);
+    case view_order::outstanding:
+      by(outstanding);
       break;
     case view_order::rate:
       by(rate);
@@ -85,14 +85,14 @@ canvas_table tenants_table(const observation& now, const view_state& state) {
   }
   sort_rows(
       rows, state.order(), [](const auto& t) { return t.tenant; },
-      [](const auto& t) { return t.owed; }, [](const auto& t) { return t.claims_per_second; },
-      [](const auto& t) { return t.oldest; });
+      [](const auto& t) { return t.outstanding; },
+      [](const auto& t) { return t.claims_per_second; }, [](const auto& t) { return t.oldest; });
   const auto known = [](const auto& value, auto text) {
     return value ? cell{text(*value)} : cell{"-", ink::dim};
   };
   for (const tenant_observation& t : rows) {
     table.add({{fmt::format("{}", t.tenant)},
-               {grouped(t.owed), if_any(t.owed, ink::yellow)},
+               {grouped(t.outstanding), if_any(t.outstanding, ink::yellow)},
                {per_second(t.claims_per_second)},
                {time_of(t.oldest)},
                {grouped(t.faulted), if_any(t.faulted, ink::red)},
@@ -115,13 +115,13 @@ canvas_table opcodes_table(const observation& now, const view_state& state) {
   }
   sort_rows(
       rows, state.order(), [](const auto& o) { return word(o.op); },
-      [](const auto& o) { return o.owed; },
+      [](const auto& o) { return o.outstanding; },
       [](const auto& o) { return o.claims_per_second.value_or(-1); },
       [](const auto& o) { return o.slots; });
   for (const opcode_observation& o : rows) {
-    table.add({{opcode_name(o.op)},
+    table.add({{to_string(o.op)},
                {grouped(o.slots)},
-               {grouped(o.owed), if_any(o.owed, ink::yellow)},
+               {grouped(o.outstanding), if_any(o.outstanding, ink::yellow)},
                o.claims_per_second ? cell{per_second(*o.claims_per_second)} : cell{"-", ink::dim},
                {grouped(o.faulted), if_any(o.faulted, ink::red)}});
   }
@@ -142,10 +142,10 @@ canvas_table stuck_table(const observation& now, const view_state& state) {
     if (!passes(state, s.slot.tenant, s.slot.op)) continue;
     table.add({{grouped(s.slot.index)},
                {time_of(now.at - s.since), ink::yellow},
-               {std::string(status_name(s.slot.status)), colour_of(s.slot.status)},
-               {opcode_name(s.slot.op)},
+               {std::string(to_string(s.slot.status)), colour_of(s.slot.status)},
+               {to_string(s.slot.op)},
                {fmt::format("{}", s.slot.tenant)},
-               {grouped(s.looks)},
+               {grouped(s.samples)},
                {fmt::format("{}", s.slot.arguments[0])},
                {fmt::format("{}", s.slot.arguments[1])},
                {fmt::format("{}", s.slot.arguments[2])}});
@@ -164,13 +164,13 @@ canvas_table windows_table(const observation& now, const view_state& state) {
                       {"fault", true}});
   for (const window_telemetry& w : now.windows) {
     if (!passes(state, w.tenant, w.op)) continue;
-    const std::uint32_t owed = w.published + w.claimed + w.wait_io + w.yield + w.requeue;
+    const std::uint32_t outstanding = w.published + w.claimed + w.wait_io + w.yield + w.requeue;
     table.add({{fmt::format("{}", w.ticket)},
-               {opcode_name(w.op)},
+               {to_string(w.op)},
                {fmt::format("{}{}", w.tenant, w.tenants_disagree ? "?" : "")},
                {grouped(w.required_slots)},
                {grouped(w.lookahead_slots)},
-               {grouped(owed), ink::yellow},
+               {grouped(outstanding), ink::yellow},
                {grouped(w.done)},
                {grouped(w.fault), if_any(w.fault, ink::red)}});
   }
@@ -188,8 +188,8 @@ canvas_table faults_table(const observation& now, const view_state& state) {
   for (const fault_observation& f : now.faults) {
     if (!passes(state, f.tenant, f.op)) continue;
     table.add({{grouped(f.slot)},
-               {fmt::format("{} {}", word(f.why), fault_name(f.why)), ink::red},
-               {opcode_name(f.op)},
+               {fmt::format("{} {}", word(f.why), to_string(f.why)), ink::red},
+               {to_string(f.op)},
                {fmt::format("{}", f.tenant)},
                {fmt::format("{}", f.arguments[0])},
                {fmt::format("{}", f.arguments[1])},
@@ -217,7 +217,7 @@ std::size_t put_launch(canvas& on, const observation& now, panel_place at) {
 
 std::string_view order_name(view_order order) {
   switch (order) {
-    case view_order::owed:
+    case view_order::outstanding:
       return "owed";
     case view_order::rate:
       return "rate";

@@ -174,7 +174,7 @@ void view_history::add(const observation& seen) {
   if (points_.size() == 2 * most)
     points_.erase(points_.begin(), points_.begin() + static_cast<std::ptrdiff_t>(most));
   points_.push_back({.rate = seen.done_per_second,
-                     .owed = static_cast<double>(seen.health.owed_slots),
+                     .outstanding = static_cast<double>(seen.health.outstanding_slots),
                      .p99 = seen.latency ? static_cast<double>(seen.latency->p99) : 0,
                      .statuses = counts_of(seen.occupancy)});
 }

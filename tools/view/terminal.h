@@ -1,4 +1,4 @@
-// What the command knows of the terminal it writes to.
+// The properties of the terminal the command writes to.
 #pragma once
 
 #include <cstddef>

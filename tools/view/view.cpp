@@ -126,7 +126,7 @@ void view_drawing::title() {
   take(1);
 }
 
-/// What a person should know first, then, where something is wrong, what is concerned and what to
+/// The headline for a person, then, where something is wrong, what is concerned and what to
 /// try, in at most a third of the screen.
 void view_drawing::headline_rows() {
   const observation& now = *content_.now;
@@ -142,7 +142,7 @@ void view_drawing::headline_rows() {
   for (const finding& f : found.findings) {
     if (!is_noteworthy(f)) continue;
     if (&f != found.findings.begin()) {
-      put(fmt::format("{}{}: {}", f.whole ? "" : "in part ", megakernel::title(f.what),
+      put(fmt::format("{}{}: {}", f.kernel_wide ? "" : "in part ", megakernel::title(f.what),
                       megakernel::sentence(f, found.at).text()),
           is_alarm(f.what) ? ink::red : ink::yellow);
     }
@@ -157,19 +157,19 @@ void view_drawing::ring() {
   const auto counts = counts_of(now.occupancy);
   const auto shares = apportion(counts, on_.width() - 2);
   std::size_t x = 1;
-  for (std::size_t i = 0; i < status_looks.size(); ++i) {
+  for (std::size_t i = 0; i < status_styles.size(); ++i) {
     for (std::size_t n = 0; n < shares[i]; ++n)
-      x = on_.put(x, y_, status_looks[i].glyph, status_looks[i].colour);
+      x = on_.put(x, y_, status_styles[i].glyph, status_styles[i].colour);
   }
   take(1);
   if (on_.height() < 12) return;
   std::size_t at = 1;
-  for (std::size_t i = 0; i < status_looks.size(); ++i) {
+  for (std::size_t i = 0; i < status_styles.size(); ++i) {
     if (counts[i] == 0) continue;
     const std::string entry =
-        fmt::format(" {} {}", status_name(status_looks[i].status), grouped(counts[i]));
+        fmt::format(" {} {}", to_string(status_styles[i].status), grouped(counts[i]));
     if (at + columns_of(entry) + 1 > on_.width()) break;
-    at = on_.put(at, y_, status_looks[i].glyph, status_looks[i].colour);
+    at = on_.put(at, y_, status_styles[i].glyph, status_styles[i].colour);
     at = on_.put(at, y_, entry) + 3;
   }
   take(1);
@@ -180,7 +180,7 @@ void view_drawing::figures() {
   const observation& now = *content_.now;
   fact_line first(on_, y_);
   first.add("rate", grouped(rounded(now.done_per_second)) + "/s", ink::bold);
-  first.add("owed", grouped(now.health.owed_slots));
+  first.add("owed", grouped(now.health.outstanding_slots));
   if (!now.stuck.empty()) first.add("oldest", age(now.at - now.stuck.front().since));
   if (now.health.fault_slots != 0) first.add("fault", grouped(now.health.fault_slots), ink::red);
   first.add("done", grouped(now.health.done));
@@ -212,7 +212,7 @@ void view_drawing::figures() {
   take(1);
 }
 
-/// Statuses over time, a column a look: the ring bar, stood upright.
+/// Statuses over time, a column a sample: the ring bar, stood upright.
 void view_drawing::stacked(std::size_t rows) {
   const auto points = content_.history->points();
   const std::size_t width = on_.width() - 2;
@@ -223,8 +223,8 @@ void view_drawing::stacked(std::size_t rows) {
     for (std::size_t s = 0; s < shares.size(); ++s) {
       for (std::size_t n = 0; n < shares[s]; ++n) {
         --row;
-        on_.put(1 + width - shown.size() + i, y_ + row, status_looks[s].glyph,
-                status_looks[s].colour);
+        on_.put(1 + width - shown.size() + i, y_ + row, status_styles[s].glyph,
+                status_styles[s].colour);
       }
     }
   }
@@ -255,7 +255,7 @@ void view_drawing::charts() {
   };
   const auto count = [](double v) { return grouped(rounded(v)); };
   chart("rate/s", [](const auto& p) { return p.rate; }, count, ink::green);
-  chart("owed", [](const auto& p) { return p.owed; }, count, ink::yellow);
+  chart("owed", [](const auto& p) { return p.outstanding; }, count, ink::yellow);
   if (content_.now->latency)
     chart(
         "p99", [](const auto& p) { return p.p99; }, [](double v) { return human_time(rounded(v)); },
@@ -292,7 +292,7 @@ void view_drawing::panels() {
   }
   take(1);
   take(put_panel(on_, now, state_.panel(), state_, {1, y_, on_.width() - 2, left_}, true));
-  // What room is left goes to those that follow it and have something to show.
+  // The remaining room goes to those that follow it and have something to show.
   for (std::size_t i = 1; i < view_panels && left_ >= 5; ++i) {
     const auto panel =
         static_cast<view_panel>((static_cast<std::size_t>(state_.panel()) + i) % view_panels);
@@ -371,11 +371,11 @@ std::string headline(const observation& seen) {
                        megakernel::sentence(found.primary(), found.at).text());
   }
   const health_report& h = seen.health;
-  if (h.owed_slots == 0 && seen.done_per_second == 0)
-    return fmt::format("{}: nothing is owed", name(seen.state));
-  return fmt::format("{}: {} slots/s, {} {} owed", name(seen.state),
-                     grouped(rounded(seen.done_per_second)), counted(h.owed_slots, "slot"),
-                     h.owed_slots == 1 ? "is" : "are");
+  if (h.outstanding_slots == 0 && seen.done_per_second == 0)
+    return fmt::format("{}: nothing is owed", to_string(seen.state));
+  return fmt::format("{}: {} slots/s, {} {} owed", to_string(seen.state),
+                     grouped(rounded(seen.done_per_second)), counted(h.outstanding_slots, "slot"),
+                     h.outstanding_slots == 1 ? "is" : "are");
 }
 
 canvas draw(const view_content& content, view_state& state, std::size_t width, std::size_t height) {

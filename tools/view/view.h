@@ -43,7 +43,7 @@ struct key {
   char letter = 0;
 };
 
-/// What the source of frames is asked for by a key.
+/// The request of a key to the source of frames.
 enum class view_request : std::uint8_t {
   none,
   quit,
@@ -61,9 +61,9 @@ enum class view_request : std::uint8_t {
 enum class view_panel : std::uint8_t { tenants, opcodes, stuck, windows, faults, launch };
 inline constexpr std::size_t view_panels = 6;
 
-enum class view_order : std::uint8_t { owed, rate, age, number };
+enum class view_order : std::uint8_t { outstanding, rate, age, number };
 
-/// What the user has chosen.
+/// The user's choices.
 class view_state {
  public:
   [[nodiscard]] view_request press(key pressed);
@@ -75,7 +75,7 @@ class view_state {
   [[nodiscard]] bool help() const noexcept { return help_; }
   [[nodiscard]] std::optional<std::uint32_t> tenant() const noexcept { return tenant_; }
   [[nodiscard]] std::optional<opcode> of_opcode() const noexcept { return opcode_; }
-  /// What is being typed, with its question; empty when nothing is.
+  /// The text being typed, with its question; empty when there is none.
   [[nodiscard]] std::string prompt() const;
 
  private:
@@ -85,7 +85,7 @@ class view_state {
   void show(view_panel panel);
 
   view_panel panel_ = view_panel::tenants;
-  view_order order_ = view_order::owed;
+  view_order order_ = view_order::outstanding;
   std::size_t scroll_ = 0;
   bool help_ = false;
   question asking_ = question::none;
@@ -99,7 +99,7 @@ class view_history {
  public:
   struct point {
     double rate = 0;
-    double owed = 0;
+    double outstanding = 0;
     double p99 = 0;  ///< nanoseconds; 0 where unknown
     status_counts statuses{};
   };
@@ -147,7 +147,7 @@ std::size_t put_paragraph(canvas& on, std::string_view text, panel_place at, ink
 std::size_t put_panel(canvas& on, const observation& now, view_panel panel, view_state& state,
                       panel_place at, bool scrolls);
 
-/// What a person should know first: `"progressing: 41,205 slots/s, 64 slots are owed"`, or what is
+/// The headline for a person: `"progressing: 41,205 slots/s, 64 slots are owed"`, or what is
 /// wrong with the ring as a whole.
 [[nodiscard]] std::string headline(const observation& seen);
 

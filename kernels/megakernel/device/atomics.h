@@ -21,7 +21,7 @@ namespace detail {
 template <class T>
 inline constexpr bool is_atomic_word = T(0) < T(-1) && (sizeof(T) == 4 || sizeof(T) == 8);
 
-/// What a compare-and-swap that changes nothing orders: it only loads.
+/// The order of a compare-and-swap that changes nothing: it only loads.
 template <order O>
 inline constexpr order of_load =
     O == order::acquire || O == order::acq_rel ? order::acquire : order::relaxed;

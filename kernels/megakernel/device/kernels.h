@@ -3,12 +3,12 @@
 //
 // A persistent kernel is a grid of blocks of one wave, no more than are on the device at once. Its
 // control buffer is memory of the host, and so is its ring, unless it works on one of the device's
-// that slots are copied to. The first wave, the herald, runs no slots: it goes between the host's
-// memory and a board in the device's. A mask that the host withdraws is therefore obeyed some
-// microseconds later. No other wave ever waits for another.
+// that slots are copied to. The first wave, the control wave, runs no slots: it goes between the
+// host's memory and a control mirror in the device's. A mask that the host withdraws is therefore
+// obeyed some microseconds later. No other wave ever waits for another.
 #pragma once
 
-#include <megakernel/device/herald.h>
+#include <megakernel/device/control_wave.h>
 #include <megakernel/device/hip_on_cuda.h>
 #include <megakernel/device/shared_memory_policy.h>
 #include <megakernel/device/slot_search.h>
@@ -25,10 +25,10 @@ namespace megakernel::device {
 
 namespace detail {
 
-/// What both persistent forms do around their passes: count, flush, look at the board.
-class wave_life {
+/// The loop around the passes of both persistent forms: count, flush, read the control mirror.
+class wave_loop {
  public:
-  __device__ wave_life(const persistent_launch& of, wave_shared& mine, block_counters& counters)
+  __device__ wave_loop(const persistent_launch& of, wave_shared& mine, block_counters& counters)
       : of_(of), mine_(mine), counters_(counters), number_(blockIdx.x - 1) {
     flushed_ = load(of.flushed + number_, relaxed, in_device);
   }
@@ -41,14 +41,14 @@ class wave_life {
       fetch_add(of_.on->totals + abi::workers_alive_word, wave_size(), relaxed, in_device);
   }
   __device__ void leave() {
-    counters_.flush<audience::host>(of_.on->totals);
+    counters_.flush<visibility::host>(of_.on->totals);
     sync_wave();
     if (lane_index() != 0) return;
     fetch_add(of_.on->totals + abi::workers_alive_word, 0u - wave_size(), relaxed, in_device);
     fetch_add(&of_.on->left, 1u, release, in_system);
   }
 
-  /// Asks for what the board says, as one pass needs it.
+  /// Asks for what the control mirror says, as one pass needs it.
   __device__ void ask(arriving& into) {
     ask_for_head(of_.on->head, into);
     if (lane_index() < abi::priority_offsets + 2)
@@ -66,20 +66,20 @@ class wave_life {
   /// After a pass.
   __device__ void count(bool ran) {
     constexpr word flush_every = 256;
-    constexpr word quiet_flush = 16;
+    constexpr word idle_flush = 16;
     if (lane_index() == 0) counters_.count(abi::heartbeat_word);
     ++unflushed_;
-    quiet_ = ran ? 0 : quiet_ + 1;
+    idle_passes_ = ran ? 0 : idle_passes_ + 1;
     const word asked = mine_.second[abi::priority_offsets];
-    if (unflushed_ < flush_every && quiet_ != quiet_flush && asked == flushed_) return;
-    counters_.flush<audience::host>(of_.on->totals);
+    if (unflushed_ < flush_every && idle_passes_ != idle_flush && asked == flushed_) return;
+    counters_.flush<visibility::host>(of_.on->totals);
     unflushed_ = 0;
     if (asked == flushed_) return;
     sync_wave();
     flushed_ = asked;
     if (lane_index() == 0) device::store(of_.flushed + number_, asked, release, in_device);
   }
-  __device__ word quiet() const { return quiet_; }
+  __device__ word idle_passes() const { return idle_passes_; }
 
  private:
   const persistent_launch& of_;
@@ -89,44 +89,44 @@ class wave_life {
   word flushed_;
   word second_ = 0;
   word unflushed_ = 0;
-  word quiet_ = 0;
+  word idle_passes_ = 0;
 };
 
 }  // namespace detail
 
-/// Blocks of one wave, the herald and at least one other. The plain persistent form: fixed owners,
-/// so that a claim is a store.
+/// Blocks of one wave, the control wave and at least one other. The plain persistent form: fixed
+/// owners, so that a claim is a store.
 template <class Handlers>
 __global__ void __launch_bounds__(largest_wave)
     run_persistent(MEGAKERNEL_KERNEL_PARAMETER persistent_launch of) {
   __shared__ wave_shared mine;
   __shared__ word counts[abi::control_words];
-  if (blockIdx.x == 0) return detail::herald(of).run(gridDim.x - 1);
+  if (blockIdx.x == 0) return detail::control_wave(of).run(gridDim.x - 1);
   block_counters::clear(counts);
   block_counters counters(counts);
-  detail::wave_life life(of, mine, counters);
-  detail::group_search search(of, life.number(), life.waves());
-  life.enter();
+  detail::wave_loop loop(of, mine, counters);
+  detail::group_search search(of, loop.number(), loop.waves());
+  loop.enter();
   for (;;) {
-    const auto looked = search.next(life.quiet());
+    const auto looked = search.next(loop.idle_passes());
     const uint64_t first = uint64_t{looked.group} * wave_size() + looked.from;
     const uint64_t end_of_group = (uint64_t{looked.group} + 1) * wave_size();
     const uint64_t end = end_of_group < of.where.slots ? end_of_group : of.where.slots;
     arriving fetched;
-    ask_for_slots<audience::host>(of.where, fetched, first, end, looked.pieces);
-    life.ask(fetched);
+    ask_for_slots<visibility::host>(of.where, fetched, first, end, looked.pieces);
+    loop.ask(fetched);
     sync_wave();
-    life.put(fetched);
+    loop.put(fetched);
     put_slots(fetched, mine);
     sync_wave();
-    if (life.must_leave()) break;
+    if (loop.must_leave()) break;
     const lane_mask lanes =
-        run_fetched<audience::host, Handlers>(of.where, of.on, of.locks, mine, counters, first);
+        run_fetched<visibility::host, Handlers>(of.where, of.on, of.locks, mine, counters, first);
     if (lanes != 0) search.ran(looked, lanes, count(lanes) == looked.pieces * (wave_size() / 4));
-    life.count(lanes != 0);
-    if (lanes == 0) search.rest(life.quiet());
+    loop.count(lanes != 0);
+    if (lanes == 0) search.rest(loop.idle_passes());
   }
-  life.leave();
+  loop.leave();
 }
 
 /// Blocks of one wave, as above. The same over a ring in the device's memory.
@@ -135,65 +135,67 @@ __global__ void __launch_bounds__(largest_wave)
     run_arrivals(MEGAKERNEL_KERNEL_PARAMETER persistent_launch of) {
   __shared__ wave_shared mine;
   __shared__ word counts[abi::control_words];
-  if (blockIdx.x == 0) return detail::herald(of).run(gridDim.x - 1);
+  if (blockIdx.x == 0) return detail::control_wave(of).run(gridDim.x - 1);
   block_counters::clear(counts);
   block_counters counters(counts);
-  detail::wave_life life(of, mine, counters);
-  detail::arrival_search search(of, life.number(), life.waves());
-  life.enter();
+  detail::wave_loop loop(of, mine, counters);
+  detail::arrival_search search(of, loop.number(), loop.waves());
+  loop.enter();
   for (;;) {
     arriving fetched;
     search.ask();
-    life.ask(fetched);
+    loop.ask(fetched);
     sync_wave();
-    life.put(fetched);
+    loop.put(fetched);
     sync_wave();
-    if (life.must_leave()) break;
+    if (loop.must_leave()) break;
     lane_mask lanes = 0;
     if (const auto found = search.next(); found.slots != 0) {
-      ask_for_slots<audience::copy>(of.where, fetched, found.first, of.where.slots, 4, found.slots);
+      ask_for_slots<visibility::mirrored>(of.where, fetched, found.first, of.where.slots, 4,
+                                          found.slots);
       put_slots(fetched, mine);
       sync_wave();
-      lanes = run_fetched<audience::copy, Handlers>(of.where, of.on, of.locks, mine, counters,
-                                                    found.first);
+      lanes = run_fetched<visibility::mirrored, Handlers>(of.where, of.on, of.locks, mine, counters,
+                                                          found.first);
     }
     if (lanes != 0) search.ran();
-    life.count(lanes != 0);
-    if (lanes == 0) search.rest(life.quiet());
+    loop.count(lanes != 0);
+    if (lanes == 0) search.rest(loop.idle_passes());
   }
-  life.leave();
+  loop.leave();
 }
 
 /// Blocks of one wave, as above. The persistent form by priority: whoever is first has a slot.
-template <audience Audience, class Handlers>
+template <visibility Visibility, class Handlers>
 __global__ void __launch_bounds__(largest_wave)
     run_by_priority(MEGAKERNEL_KERNEL_PARAMETER persistent_launch of) {
   __shared__ wave_shared mine;
   __shared__ word counts[abi::control_words];
-  if (blockIdx.x == 0) return detail::herald(of).run(gridDim.x - 1);
+  if (blockIdx.x == 0) return detail::control_wave(of).run(gridDim.x - 1);
   block_counters::clear(counts);
   block_counters counters(counts);
-  detail::wave_life life(of, mine, counters);
-  priority_wave<Audience, Handlers> lanes(of.where, of.on, of.locks, mine, counters, life.number());
-  life.enter();
+  detail::wave_loop loop(of, mine, counters);
+  priority_wave<Visibility, Handlers> lanes(of.where, of.on, of.locks, mine, counters,
+                                            loop.number());
+  loop.enter();
   for (;;) {
     arriving fetched;
-    life.ask(fetched);
+    loop.ask(fetched);
     sync_wave();
-    life.put(fetched);
+    loop.put(fetched);
     sync_wave();
-    if (life.must_leave()) break;
+    if (loop.must_leave()) break;
     const pass came = lanes.step();
-    life.count(came == pass::ran);
+    loop.count(came == pass::ran);
     // The first goes on looking, the others ever more rarely.
-    const word naps = life.quiet() < 64 ? 0 : life.number() == 0 ? 1 : 16;
-    for (word nap = 0; nap < naps; ++nap) pause<2000>();
+    const word idle_sleeps = loop.idle_passes() < 64 ? 0 : loop.number() == 0 ? 1 : 16;
+    for (word idle_sleep = 0; idle_sleep < idle_sleeps; ++idle_sleep) pause<2000>();
   }
-  life.leave();
+  loop.leave();
 }
 
 /// The one-shot form, in ring order.
-template <audience Audience, class Handlers>
+template <visibility Visibility, class Handlers>
 __global__ void __launch_bounds__(most_lanes_of_block, blocks_of_processor)
     run_once(MEGAKERNEL_KERNEL_PARAMETER launch where, swap_locks locks) {
   __shared__ block_shared of_block;
@@ -202,9 +204,9 @@ __global__ void __launch_bounds__(most_lanes_of_block, blocks_of_processor)
   block_counters counters(counts);
   if (threadIdx.x == 0 && blockIdx.x == 0)
     store(where.control + abi::revision_word, abi::revision, relaxed, in_system);
-  run_ring_once<Audience, block_counters, Handlers>(where, locks, of_block, counters);
+  run_ring_once<Visibility, block_counters, Handlers>(where, locks, of_block, counters);
   __syncthreads();
-  if (threadIdx.x < wave_size()) counters.flush<Audience>(where.control);
+  if (threadIdx.x < wave_size()) counters.flush<Visibility>(where.control);
 }
 
 /// The one-shot form by priority: each lane by itself, as the CPU's lanes are.
@@ -224,10 +226,10 @@ __global__ void __launch_bounds__(most_lanes_of_block)
       {blockIdx.x * blockDim.x + threadIdx.x, gridDim.x * blockDim.x})
       .run_once();
   __syncthreads();
-  if (threadIdx.x < wave_size()) counters.flush<audience::host>(where.control);
+  if (threadIdx.x < wave_size()) counters.flush<visibility::host>(where.control);
 }
 
-/// `run_once` for `audience::nobody`, but that each count goes to the control buffer at once.
+/// `run_once` for `visibility::at_exit`, but that each count goes to the control buffer at once.
 template <class Handlers>
 __global__ void __launch_bounds__(most_lanes_of_block, blocks_of_processor)
     run_once_counting_at_once(MEGAKERNEL_KERNEL_PARAMETER launch where, swap_locks locks) {
@@ -235,7 +237,7 @@ __global__ void __launch_bounds__(most_lanes_of_block, blocks_of_processor)
   at_once_counters counters(where);
   if (threadIdx.x == 0 && blockIdx.x == 0)
     store(where.control + abi::revision_word, abi::revision, relaxed, in_system);
-  run_ring_once<audience::nobody, at_once_counters, Handlers>(where, locks, of_block, counters);
+  run_ring_once<visibility::at_exit, at_once_counters, Handlers>(where, locks, of_block, counters);
 }
 
 }  // namespace megakernel::device

@@ -26,7 +26,7 @@ struct sketch_shape {
   word width;
 };
 
-/// What a scan counts; all zero before it.
+/// The counters of a scan; all zero before it.
 struct ring_counts {
   static constexpr word known = abi::digest::keys;
   word occupancy[abi::digest::statuses];  ///< by status; the last: unknown
@@ -53,7 +53,7 @@ struct alignas(64) window_place {
 };
 static_assert(sizeof(window_place) == 64);
 
-/// What a scan writes, in the device's memory.
+/// The output of a scan, in the device's memory.
 struct scan_memory {
   ring_counts* counts;
   uint64_t* sketches;     ///< four, one behind the other
@@ -166,7 +166,7 @@ __device__ inline void count_windows(const scan_memory& to, const digest_request
     const uint64_t own = ~(uint64_t{slot} << 32 | tenant);
     uint64_t seen = load(&window.lowest, relaxed, in_device);
     if (seen < own) seen = fetch_max(&window.lowest, own, relaxed, in_device);
-    // Whoever was there before is a slot of the window, too: the first one that has another tenant
+    // The previous owner is a slot of the window, too: the first one that has another tenant
     // finds that out.
     if (disagree || (seen != 0 && static_cast<word>(~seen) != tenant))
       store(&window.tenants_disagree, 1u, relaxed, in_device);

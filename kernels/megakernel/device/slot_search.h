@@ -1,8 +1,8 @@
 // Where a wave of a persistent kernel looks for work next: over a ring in the host's memory, where
-// a look is a trip over the bus, and over one in the device's, where bits say what has come.
+// a sample is a trip over the bus, and over one in the device's, where bits say what has come.
 #pragma once
 
-#include <megakernel/device/herald.h>
+#include <megakernel/device/control_wave.h>
 #include <megakernel/device/wave.h>
 #include <megakernel/device/wave_memory.h>
 
@@ -16,7 +16,7 @@ __device__ inline word ticks() { return static_cast<word>(nanoseconds() >> 10); 
 class group_search {
  public:
   __device__ group_search(const persistent_launch& of, word number, word waves)
-      : board_(of.on),
+      : mirror_(of.on),
         number_(number),
         waves_(waves),
         groups_(of.where.slots / wave_size() + (of.where.slots % wave_size() != 0)),
@@ -25,15 +25,15 @@ class group_search {
 
   /// The group to fetch, from which of its slots on, and how many pieces of it. Pieces, so that a
   /// wait for one slot does not fetch the whole group over and over.
-  struct look {
+  struct candidates {
     word group;
     word from;
     word pieces;
     bool searching;
   };
-  [[nodiscard]] __device__ look next(word quiet) {
+  [[nodiscard]] __device__ candidates next(word idle_passes) {
     constexpr word search_every = 8;
-    const bool searching = quiet % search_every == search_every - 1;
+    const bool searching = idle_passes % search_every == search_every - 1;
     if (searching) {
       search_ = after(search_);
       return {search_, 0, 4, true};
@@ -43,8 +43,8 @@ class group_search {
     return {next_, piece * of_piece, plenty_ ? 4 - piece : 1, false};
   }
 
-  /// What was run of it. `whole`: every slot that was fetched was run, so more may wait behind.
-  __device__ void ran(const look& looked, lane_mask lanes, bool whole) {
+  /// Reports the lanes that ran. `whole`: every fetched slot ran, so more may wait behind.
+  __device__ void ran(const candidates& looked, lane_mask lanes, bool whole) {
     const word last = 63 - static_cast<word>(__clzll(static_cast<long long>(lanes)));
     plenty_ = whole;
     next_ = looked.group;
@@ -55,28 +55,28 @@ class group_search {
     }
     if (looked.searching) search_ = looked.group;
     if (lane_index() != 0) return;
-    const word frontier = load(&board_->frontier, relaxed, in_device);
+    const word frontier = load(&mirror_->frontier, relaxed, in_device);
     // On the ring's circle: ahead when less than half of it away.
     if ((looked.group + groups_ - frontier) % groups_ <= groups_ / 2 && looked.group != frontier)
-      device::store(&board_->frontier, looked.group, relaxed, in_device);
+      device::store(&mirror_->frontier, looked.group, relaxed, in_device);
     const word now = ticks();
-    if (load(&board_->last_work, relaxed, in_device) != now)
-      device::store(&board_->last_work, now, relaxed, in_device);
+    if (load(&mirror_->last_work, relaxed, in_device) != now)
+      device::store(&mirror_->last_work, now, relaxed, in_device);
   }
 
   /// After a quiet pass: rests as long as the others' finds allow. While there is work each wave
   /// whose turn may come soon goes on looking; while there is none one or two do, for the others a
   /// word in the device's memory stands.
-  __device__ void rest(word quiet) {
+  __device__ void rest(word idle_passes) {
     constexpr word busy_ticks = 50;
     constexpr word soon = 32;
     plenty_ = false;
-    if (quiet < 4) return;
-    for (word nap = 0; nap < 4; ++nap) {
-      const word frontier = load(&board_->frontier, relaxed, in_device);
+    if (idle_passes < 4) return;
+    for (word idle_sleep = 0; idle_sleep < 4; ++idle_sleep) {
+      const word frontier = load(&mirror_->frontier, relaxed, in_device);
       const word away = (next_ + groups_ - frontier) % groups_;
       if (away > groups_ / 2 && away != 0) catch_up(frontier);
-      const bool busy = ticks() - load(&board_->last_work, relaxed, in_device) < busy_ticks;
+      const bool busy = ticks() - load(&mirror_->last_work, relaxed, in_device) < busy_ticks;
       if (away < (busy ? soon : 2)) return;
       pause<4000>();
     }
@@ -96,7 +96,7 @@ class group_search {
     at_ = 0;
   }
 
-  board* board_;
+  control_mirror* mirror_;
   word number_;
   word waves_;
   word groups_;
@@ -126,7 +126,7 @@ class arrival_search {
     if (ahead >= owned_) return;
     const uint64_t group = group_of(ahead);
     const uint64_t at = group * words_of_group() + lane_index() % words_of_group();
-    if (at * 32 < of_.where.slots) bits_ = load(of_.where.arrived + at, relaxed, in_device);
+    if (at * 32 < of_.where.slots) bits_ = load(of_.where.ready_bits + at, relaxed, in_device);
   }
 
   /// The first of them with slots, and which: a bit a lane.
@@ -155,9 +155,9 @@ class arrival_search {
 
   /// After a pass that ran nothing: rests until the doorbell rings, where all of the wave's groups
   /// have been looked at. What waits for something else is looked at again a little later.
-  __device__ void rest(word quiet) {
-    if (looked_ < owned_ && quiet < owned_) return;
-    for (word nap = 0; nap < 4; ++nap) {
+  __device__ void rest(word idle_passes) {
+    if (looked_ < owned_ && idle_passes < owned_) return;
+    for (word idle_sleep = 0; idle_sleep < 4; ++idle_sleep) {
       const word now = load(&of_.on->arrivals, relaxed, in_device);
       if (now != arrivals_) {
         arrivals_ = now;

@@ -1,5 +1,5 @@
-// What a lane does besides arithmetic and atomics: agree with the other lanes of its wave, move 16
-// bytes at once, wait a little, tell the time. A wave has 32 or 64 lanes: nothing here assumes
+// The lane primitives beside arithmetic and atomics: agree with the other lanes of its wave, move
+// 16 bytes at once, wait a little, tell the time. A wave has 32 or 64 lanes: nothing here assumes
 // which.
 #pragma once
 
@@ -150,8 +150,8 @@ __device__ inline void pause() {
 #endif
 }
 
-/// A clock in nanoseconds that runs at the same rate whatever the card's clocks do, from an unknown
-/// start. For time-outs: on AMD it takes the counter's usual 100 MHz for granted.
+/// A clock in nanoseconds that runs at the same rate whatever the device's clocks do, from an
+/// unknown start. For time-outs: on AMD it takes the counter's usual 100 MHz for granted.
 __device__ inline uint64_t nanoseconds() {
 #if defined(__HIP__)
 #if defined(__GFX11__) || defined(__GFX12__)
@@ -166,7 +166,7 @@ __device__ inline uint64_t nanoseconds() {
 #endif
 }
 
-/// The card's cycles, to compare within one wave.
+/// The device's cycles, to compare within one wave.
 __device__ inline uint64_t cycles() { return static_cast<uint64_t>(clock64()); }
 
 }  // namespace megakernel::device

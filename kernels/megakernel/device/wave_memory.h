@@ -19,8 +19,8 @@ inline constexpr word largest_wave = 32;
 #endif
 inline constexpr word smallest_wave = 32;
 
-/// Who may look at a slot before the kernel has ended.
-enum class audience : word {
+/// When stores of a slot are visible to others than the kernel.
+enum class visibility : word {
   nobody,  ///< memory of the device in the one-shot form: the end of the kernel orders everything
   host,    ///< a DONE that the host sees says that the results are there
   copy,    ///< the same, of a ring in the device's memory of which the host has a copy
@@ -31,15 +31,16 @@ inline constexpr word head_words = abi::tenant_quota_word;
 inline constexpr word head_line = 32;
 static_assert(head_words == head_line);
 
-/// The notice board, in the device's memory: what the host's memory said when it was looked at
-/// last, and what it will be told. One wave alone goes between the two, since reads of one line of
-/// the host's memory, and additions to it, queue up behind each other, a trip over the bus each.
-struct board {
+/// The control mirror, in the device's memory: what the host's memory said when it was looked at
+/// last, and the counts to be written there. One wave alone goes between the two, since reads of
+/// one line of the host's memory, and additions to it, queue up behind each other, a trip over the
+/// bus each.
+struct control_mirror {
   alignas(128) word head[head_line];
   alignas(128) word offsets[abi::priority_offsets];
   word flush_asked;             ///< number of the last flush wanted
   word leave;                   ///< not zero ends the kernel as SHUTDOWN does
-  alignas(128) word arrivals;   ///< the doorbell of a ring in the device's memory: runs that came
+  alignas(128) word arrivals;   ///< the doorbell of a ring in the device's memory: ranges that came
   alignas(128) word last_work;  ///< when work was found last, by a coarse clock
   word frontier;                ///< the furthest group of slots in which work was found
   word left;                    ///< waves that have left
@@ -48,13 +49,13 @@ struct board {
   static constexpr word first_total = abi::tenant_fairness_word;
 };
 
-/// What the lanes of a wave or of a block have fetched together. The control words are as of their
-/// last look.
+/// The slots fetched together by a wave or a block. The control words are as of their
+/// last sample.
 template <word Slots>
 struct fetched_slots {
   uint4 quads[Slots * abi::slot_words / 4];
   alignas(16) word head[head_line];
-  alignas(16) word second[abi::priority_offsets + 2];  ///< from `board::offsets` on
+  alignas(16) word second[abi::priority_offsets + 2];  ///< from `control_mirror::offsets` on
 };
 using wave_shared = fetched_slots<largest_wave>;
 
@@ -68,7 +69,7 @@ inline constexpr word blocks_of_processor = 1;
 inline constexpr word blocks_of_processor = 5;
 #endif
 
-/// What the lanes of a block have fetched, and in which order they take it.
+/// The slots fetched by a block, and the order in which its lanes take them.
 struct block_shared {
   fetched_slots<most_lanes_of_block> fetched;
   static constexpr word kinds = 16;
@@ -102,7 +103,7 @@ struct swap_locks {
     const bool equal = found == expected;
     expected = found;
     if (equal) device::store(at, desired, relaxed, in_system);
-    // Whoever has the lock next finds what was stored here.
+    // The next holder of the lock finds this store.
     device::fence(acq_rel, in_system);
     device::store(lock, 0u, release, in_device);
     return equal;
@@ -112,18 +113,18 @@ struct swap_locks {
 /// Memory for the interpreter, a value for each lane. Whatever scope they are asked to have,
 /// additions and swaps are atomic among the lanes of the device: over the bus there are none with
 /// the host.
-template <audience Audience>
+template <visibility Visibility>
 class wave_memory {
  public:
-  /// Without a board the control buffer is where the launch says, counters and all.
+  /// Without a control mirror the control buffer is where the launch says, counters and all.
   template <word Slots>
-  __device__ wave_memory(const launch& where, fetched_slots<Slots>* fetched, board* with,
+  __device__ wave_memory(const launch& where, fetched_slots<Slots>* fetched, control_mirror* with,
                          swap_locks locks)
       : where_(where),
         quads_(fetched->quads),
         head_(fetched->head),
         second_(fetched->second),
-        board_(with),
+        mirror_(with),
         locks_(locks) {}
 
   template <order O, scope S>
@@ -131,7 +132,7 @@ class wave_memory {
     const auto from_start = static_cast<uint64_t>(at - where_.control);
     if (from_start < head_words) return head_[from_start];
     if constexpr (watched) {
-      if (from_start - abi::priority_offset_word < abi::priority_offsets && board_ != nullptr)
+      if (from_start - abi::priority_offset_word < abi::priority_offsets && mirror_ != nullptr)
         return second_[from_start - abi::priority_offset_word];
       at = there(at);
     }
@@ -139,7 +140,7 @@ class wave_memory {
   }
   template <order O, scope S>
   __device__ void store(word* at, word value, order_tag<O>, scope_tag<S> s) {
-    if constexpr (Audience == audience::copy) {
+    if constexpr (Visibility == visibility::mirrored) {
       if (in_ring(at)) {
         if constexpr (O == order::release)
           tell_status(at, value);
@@ -165,8 +166,8 @@ class wave_memory {
   __device__ bool compare_exchange(word* at, word& expected, word desired, order_tag<O> o,
                                    scope_tag<S>) {
     wrote_ = true;
-    if constexpr (Audience == audience::copy) {
-      if (in_ring(at)) return claim_arrived(at, expected, desired);
+    if constexpr (Visibility == visibility::mirrored) {
+      if (in_ring(at)) return claim_ready(at, expected, desired);
     }
     if constexpr (watched) {
       if (locks_.words != nullptr && host_stores(at)) return locks_.swap(at, expected, desired);
@@ -217,9 +218,9 @@ class wave_memory {
   __device__ bool wrote() const { return wrote_; }
 
  private:
-  static constexpr bool watched = Audience != audience::nobody;
+  static constexpr bool watched = Visibility != visibility::at_exit;
 
-  /// What was written is seen before what is written next; nothing written needs no fence.
+  /// Orders earlier writes before later ones; without an earlier write it is no fence.
   __device__ void release_written() {
     if constexpr (watched) {
       if (wrote_) device::fence(release, in_system);
@@ -227,14 +228,15 @@ class wave_memory {
     }
   }
 
-  /// Where a word is: counters are on the board.
+  /// Where a word is: counters are on the control mirror.
   template <class Word>
   __device__ Word* there(Word* at) const {
     if constexpr (watched) {
       const auto from_start = static_cast<uint64_t>(at - where_.control);
-      if (from_start - board::first_total < abi::control_words - board::first_total &&
-          board_ != nullptr)
-        return board_->totals + from_start;
+      if (from_start - control_mirror::first_total <
+              abi::control_words - control_mirror::first_total &&
+          mirror_ != nullptr)
+        return mirror_->totals + from_start;
     }
     return at;
   }
@@ -268,8 +270,8 @@ class wave_memory {
     const slot_status now{value};
     if (now == slot_status::done || now == slot_status::fault) {
       const auto slot = static_cast<uint64_t>(at - where_.ring) / abi::slot_words;
-      if (where_.arrived != nullptr)
-        device::fetch_and(where_.arrived + slot / 32, ~(1u << slot % 32), relaxed, in_device);
+      if (where_.ready_bits != nullptr)
+        device::fetch_and(where_.ready_bits + slot / 32, ~(1u << slot % 32), relaxed, in_device);
       device::store(at, value, relaxed, in_device);
       device::fence(release, in_system);
       wrote_ = false;
@@ -283,12 +285,12 @@ class wave_memory {
 
   /// A claim by one of many lanes. What is still on its way may look published before it is whole:
   /// then the slot is left as it was found, which is what comes.
-  __device__ bool claim_arrived(word* at, word& expected, word desired) {
+  __device__ bool claim_ready(word* at, word& expected, word desired) {
     const word found = expected;
     if (!device::compare_exchange(at, expected, desired, acquire, in_device)) return false;
     const auto slot = static_cast<uint64_t>(at - where_.ring) / abi::slot_words;
-    if (where_.arrived != nullptr &&
-        (device::load(where_.arrived + slot / 32, acquire, in_device) >> slot % 32 & 1) == 0) {
+    if (where_.ready_bits != nullptr &&
+        (device::load(where_.ready_bits + slot / 32, acquire, in_device) >> slot % 32 & 1) == 0) {
       device::store(at, found, relaxed, in_device);
       return false;
     }
@@ -300,17 +302,17 @@ class wave_memory {
   const uint4* quads_;
   const word* head_;
   const word* second_;
-  board* board_;
+  control_mirror* mirror_;
   swap_locks locks_;
   uint4 body_[abi::slot_words / 4];
   bool wrote_ = false;
 };
 
-/// The same over slots that nobody fetched: every look goes to where the slot is.
-template <audience Audience>
-class direct_wave_memory : public wave_memory<Audience> {
+/// The same over slots that nobody fetched: every sample goes to where the slot is.
+template <visibility Visibility>
+class direct_wave_memory : public wave_memory<Visibility> {
  public:
-  using wave_memory<Audience>::wave_memory;
+  using wave_memory<Visibility>::wave_memory;
   __device__ void read_body(const word* slot, word (&body)[abi::slot_words]) const {
     for (word q = 0; q < abi::slot_words / 4; ++q) {
       const uint4 four = load_quad_fresh(slot + 4 * q);
@@ -342,17 +344,17 @@ class block_counters {
   /// count last, so that a reader who takes them in the other order never sees more ends than
   /// claims. By a whole wave that has been told of the counts: its own, or after a barrier its
   /// block's. What the counts are of is visible to the host before them.
-  template <audience Audience>
+  template <visibility Visibility>
   __device__ void flush(word* totals) {
-    flush_range<Audience>(totals, abi::tenant_fairness_word, abi::control_words);
-    flush_range<Audience>(totals, 0, abi::tenant_fairness_word);
+    flush_range<Visibility>(totals, abi::tenant_fairness_word, abi::control_words);
+    flush_range<Visibility>(totals, 0, abi::tenant_fairness_word);
   }
 
  private:
-  template <audience Audience>
+  template <visibility Visibility>
   __device__ void flush_range(word* totals, word begin, word end) {
     sync_wave();
-    if constexpr (Audience != audience::nobody) device::fence(acq_rel, in_system);
+    if constexpr (Visibility != visibility::at_exit) device::fence(acq_rel, in_system);
     launch where;
     where.control = totals;
     relaxed_adds memory;

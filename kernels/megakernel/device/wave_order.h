@@ -8,7 +8,7 @@
 
 namespace megakernel::device {
 
-/// What lanes have asked memory for and not yet put where the wave sees it: all that a pass needs
+/// Loads that lanes have issued and not yet published to the wave: all that a pass needs
 /// is on its way at once, since a trip to the host's memory takes a microsecond.
 struct arriving {
   uint4 quad[4];
@@ -18,7 +18,7 @@ struct arriving {
 /// Asks for slots `first` to `first + wave_size()` of the ring, four lanes a slot, so that they
 /// travel as whole lines; from `end` on, and where `wanted` has no bit, they read as empty. Only
 /// the first `pieces` quarters.
-template <audience Audience>
+template <visibility Visibility>
 __device__ inline void ask_for_slots(const launch& where, arriving& into, uint64_t first,
                                      uint64_t end, word pieces, lane_mask wanted = ~lane_mask{0}) {
   const word lane = lane_index();
@@ -29,7 +29,7 @@ __device__ inline void ask_for_slots(const launch& where, arriving& into, uint64
     into.quad[k] = make_uint4(0, 0, 0, 0);
     if (k >= pieces || slot >= end || !contains(wanted, of_wave)) continue;
     const word* const from = where.ring + slot * abi::slot_words + lane % 4 * 4;
-    if constexpr (Audience == audience::nobody)
+    if constexpr (Visibility == visibility::at_exit)
       into.quad[k] = load_quad(from);
     else
       into.quad[k] = load_quad_fresh(from);
@@ -59,10 +59,10 @@ template <class Memory, class Counters, class Handlers>
 __device__ __attribute__((noinline)) bool ran_parked(const launch* where, Memory memory,
                                                      Counters counters, word index) {
   return interpreter<Memory, Counters, Handlers>(*where, memory, counters).visit_owned(index) ==
-         look::ran;
+         visit_result::ran;
 }
 
-/// What became of a slot that was looked at, until it is let go.
+/// The result of a visit, until the slot is released.
 struct visited {
   bool ran;
   outcome how;
@@ -74,7 +74,7 @@ template <class Interpreter, class Memory>
 __device__ inline visited execute_fetched(Interpreter& slots, Memory& memory, word index) {
   const slot_status seen = memory.status();
   memory.begin(false);
-  if (!is_schedulable(seen) || slots.admit(memory.tenant()) != look::ran)
+  if (!is_schedulable(seen) || slots.admit(memory.tenant()) != visit_result::ran)
     return {false, outcome::done()};
   (void)slots.claim(index, seen, claimers::one);
   const work w = slots.take(index);
@@ -86,10 +86,10 @@ __device__ inline visited execute_fetched(Interpreter& slots, Memory& memory, wo
 /// One pass of a wave over slots that it has fetched, `first` and those behind it, a lane each.
 /// Returns the lanes whose slot was run. Results of all are stored before the first status is: one
 /// fence stands for the wave.
-template <audience Audience, class Handlers, class Counters>
-__device__ inline lane_mask run_fetched(const launch& where, board* with, swap_locks locks,
+template <visibility Visibility, class Handlers, class Counters>
+__device__ inline lane_mask run_fetched(const launch& where, control_mirror* with, swap_locks locks,
                                         wave_shared& fetched, Counters& counters, uint64_t first) {
-  using memory_type = wave_memory<Audience>;
+  using memory_type = wave_memory<Visibility>;
   memory_type memory(where, &fetched, with, locks);
   interpreter<memory_type, Counters, Handlers> slots(where, memory, counters);
   memory.choose(lane_index());
@@ -126,10 +126,10 @@ __device__ inline word slots_before(const block_shared& mine, word kind) {
 /// The one-shot form: blocks take the ring in strides, a lane a slot, and look at each slot once.
 /// They execute slots sorted by kind, since lanes of a wave with other opcodes would wait
 /// meanwhile, and let them go in ring order, since neighbours travel together.
-template <audience Audience, class Counters, class Handlers>
+template <visibility Visibility, class Counters, class Handlers>
 __device__ inline void run_ring_once(const launch& where, swap_locks locks, block_shared& mine,
                                      Counters& counters) {
-  using memory_type = wave_memory<Audience>;
+  using memory_type = wave_memory<Visibility>;
   auto& fetched = mine.fetched;
   const word lane = threadIdx.x;
   const word first_of_wave = lane - lane_index();
@@ -138,7 +138,7 @@ __device__ inline void run_ring_once(const launch& where, swap_locks locks, bloc
        first += uint64_t{gridDim.x} * blockDim.x) {
     arriving coming;
     if (first_of_wave == 0) ask_for_head(where.control, coming);
-    ask_for_slots<Audience>(where, coming, first + first_of_wave, where.slots, 4);
+    ask_for_slots<Visibility>(where, coming, first + first_of_wave, where.slots, 4);
     __syncthreads();  // until all have done with the slots before
     if (first_of_wave == 0) put_head(coming, fetched);
     put_slots(coming, fetched, first_of_wave);
@@ -178,15 +178,15 @@ __device__ inline void run_ring_once(const launch& where, swap_locks locks, bloc
 /// The priority form: partitions most urgent first, a wave's lanes side by side in each; whoever is
 /// first to claim a slot has it. After 16 CRITICAL and HIGH claims those two come last for a pass;
 /// lanes that claim at the same time count on the same pass.
-template <audience Audience, class Handlers>
+template <visibility Visibility, class Handlers>
 class priority_wave {
  public:
-  using memory_type = direct_wave_memory<Audience>;
+  using memory_type = direct_wave_memory<Visibility>;
 
   /// Wave `number` begins where the waves before it do not.
-  __device__ priority_wave(const launch& where, board* with, swap_locks locks, wave_shared& mine,
-                           block_counters& counters, word number)
-      : where_(where), board_(with), locks_(locks), mine_(mine), counters_(counters) {
+  __device__ priority_wave(const launch& where, control_mirror* with, swap_locks locks,
+                           wave_shared& mine, block_counters& counters, word number)
+      : where_(where), mirror_(with), locks_(locks), mine_(mine), counters_(counters) {
     for (word& next : next_) next = number * wave_size();
   }
 
@@ -196,7 +196,7 @@ class priority_wave {
     if (mine_.head[abi::shutdown_word] != 0) return pass::left;
     // docs/protocol.md#starvation
     const bool bypass =
-        load(board_->totals + abi::starvation_word, relaxed, in_device) >= abi::starvation_limit;
+        load(mirror_->totals + abi::starvation_word, relaxed, in_device) >= abi::starvation_limit;
     constexpr word urgent = static_cast<word>(priority::high) + 1;
     for (word i = 0; i < abi::priorities; ++i) {
       const word level = bypass ? (i + urgent) % abi::priorities : i;
@@ -204,38 +204,38 @@ class priority_wave {
       const word end = smaller(mine_.second[level + 1], where_.slots);
       if (first < end && ran_some_of(level, first, end - first)) return pass::ran;
     }
-    return pass::quiet;
+    return pass::idle;
   }
 
  private:
   __device__ static word smaller(word a, word b) { return a < b ? a : b; }
 
   __device__ bool ran_some_of(word level, word first, word size) {
-    const word looks = smaller(wave_size(), size);
+    const word samples = smaller(wave_size(), size);
     const word begin = next_[level] % size;
     bool ran = false;
     const uint64_t at = uint64_t{begin} + lane_index();
     const word index = first + static_cast<word>(at < size ? at : at - size);
-    if (lane_index() < looks && has_come(index)) {
-      memory_type memory(where_, &mine_, board_, locks_);
+    if (lane_index() < samples && has_come(index)) {
+      memory_type memory(where_, &mine_, mirror_, locks_);
       interpreter<memory_type, block_counters, Handlers> slots(where_, memory, counters_);
       // A handler may write without this memory's knowing.
       memory.begin(true);
-      ran = slots.visit_shared(index, level) == look::ran;
+      ran = slots.visit_shared(index, level) == visit_result::ran;
     }
     sync_wave();
-    next_[level] = static_cast<word>((uint64_t{begin} + looks) % size);
+    next_[level] = static_cast<word>((uint64_t{begin} + samples) % size);
     return lanes_where(ran) != 0;
   }
 
   /// Only a hint: the claim asks again.
   __device__ bool has_come(word index) const {
-    if constexpr (Audience != audience::copy) return true;
-    return (load(where_.arrived + index / 32, relaxed, in_device) >> index % 32 & 1) != 0;
+    if constexpr (Visibility != visibility::mirrored) return true;
+    return (load(where_.ready_bits + index / 32, relaxed, in_device) >> index % 32 & 1) != 0;
   }
 
   const launch& where_;
-  board* board_;
+  control_mirror* mirror_;
   swap_locks locks_;
   wave_shared& mine_;
   block_counters& counters_;

@@ -1,16 +1,16 @@
-// What the library and the process that drives a GPU for it say to each other, over a socket that
+// The messages between the library and the process that drives a GPU for it, over a socket that
 // keeps messages apart: one question, one answer. Both are built from one version of this header
 // and run on one machine, so words are in its byte order; nothing else is taken for granted, as
 // what a driver has crashed in may send anything.
 //
 //     question: header, then the call's `asked`; with a `start` comes the memory's descriptor, with
 //               a `scan` that of a file for the digest, which is too long for a message
-//     answer:   the same header, how it went and why not, then the call's `told`
+//     answer:   the same header, how it went and why not, then the call's `reported`
 //
 // Addresses do not travel: a launch says how far from the memory's start its buffers are.
 #pragma once
 
-#include <megakernel/gpu/gpu_component.h>
+#include <megakernel/gpu/plugin.h>
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +20,7 @@
 
 namespace megakernel::gpu::messages {
 
-enum class call : uint32_t { open = 1, start, running, ask_flush, flushed, leave, carry, scan };
+enum class call : uint32_t { open = 1, start, running, ask_flush, flushed, leave, upload, scan };
 
 struct header {
   uint32_t call;
@@ -31,12 +31,12 @@ struct nothing {
   uint64_t zero;
 };
 
-/// Loads the component and looks for a GPU. The first call, once.
+/// Loads the plugin and looks for a GPU. The first call, once.
 struct open {
   static constexpr auto id = call::open;
   using asked = nothing;
-  struct told {
-    card found;
+  struct reported {
+    device_info found;
     char why_not[1024];  ///< a sentence longer than a `reason`: what was tried
   };
 };
@@ -65,11 +65,11 @@ struct start {
     places where;
     uint64_t quantum;
     uint32_t lanes;
-    uint32_t by_priority;   ///< 0 or 1
-    uint32_t one_shot;      ///< 0 or 1
-    uint32_t ring_on_card;  ///< 0 or 1
+    uint32_t by_priority;  ///< 0 or 1
+    uint32_t one_shot;     ///< 0 or 1
+    uint32_t device_ring;  ///< 0 or 1
   };
-  struct told {
+  struct reported {
     uint64_t lanes;
   };
 };
@@ -77,7 +77,7 @@ struct start {
 struct running {
   static constexpr auto id = call::running;
   using asked = nothing;
-  struct told {
+  struct reported {
     uint64_t lanes;
   };
 };
@@ -85,7 +85,7 @@ struct running {
 struct ask_flush {
   static constexpr auto id = call::ask_flush;
   using asked = nothing;
-  struct told {
+  struct reported {
     uint64_t number;
   };
 };
@@ -95,7 +95,7 @@ struct flushed {
   struct asked {
     uint64_t number;
   };
-  struct told {
+  struct reported {
     uint64_t yes;  ///< 0 or 1
   };
 };
@@ -103,18 +103,18 @@ struct flushed {
 struct leave {
   static constexpr auto id = call::leave;
   using asked = nothing;
-  using told = nothing;
+  using reported = nothing;
 };
 
-/// No more runs than the last answer had room for.
-struct carry {
-  static constexpr auto id = call::carry;
+/// No more ranges than the last reply had room for.
+struct upload {
+  static constexpr auto id = call::upload;
   struct asked {
     uint32_t count;
     uint32_t zero;
-    run runs[most_runs];  ///< the first `count` of them, inside the ring; then zeros
+    slot_range ranges[most_ranges];  ///< the first `count` of them, inside the ring; then zeros
   };
-  struct told {
+  struct reported {
     uint64_t room;
   };
 };
@@ -125,9 +125,9 @@ struct scan {
   struct asked {
     digest_request what;
     uint32_t zero;
-    uint64_t patience;  ///< nanoseconds
+    uint64_t timeout;  ///< nanoseconds
   };
-  struct told {
+  struct reported {
     uint64_t bytes;
     uint64_t busy;  ///< 0 or 1
   };
@@ -144,8 +144,8 @@ struct reply {
   header head;
   uint32_t how;  ///< an `answer`
   uint32_t zero;
-  reason why;
-  typename Call::told body;
+  failure why;
+  typename Call::reported body;
 };
 
 /// Both ends' room for a message: more than the longest, so that one too long is seen to be.

@@ -25,7 +25,7 @@ class ring_scanner {
     wait();
     if (has_stream_) (void)hipStreamDestroy(stream_);
     if (host_ != nullptr) (void)hipHostFree(host_);
-    if (card_ != nullptr) (void)hipFree(card_);
+    if (device_memory_ != nullptr) (void)hipFree(device_memory_);
   }
 
   /// Takes memory for any request, and runs a scan of nothing: then every kernel is loaded. Once.
@@ -37,10 +37,10 @@ class ring_scanner {
         std::size_t{d::sketches} * d::most_counters * sizeof(uint64_t);
     const std::size_t table_bytes = std::size_t{places} * sizeof(window_place);
     const std::size_t list_bytes = std::size_t{places} * sizeof(word);
-    const std::size_t card_bytes =
+    const std::size_t device_bytes =
         table_bytes + sketch_bytes + 2 * list_bytes + sizeof(ring_counts);
-    if (const hipError_t s = hipMalloc(&card_, card_bytes); s != hipSuccess) return s;
-    auto* at = static_cast<unsigned char*>(card_);
+    if (const hipError_t s = hipMalloc(&device_memory_, device_bytes); s != hipSuccess) return s;
+    auto* at = static_cast<unsigned char*>(device_memory_);
     const auto take = [&](auto*& part, std::size_t bytes) {
       part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(at);
       at += bytes;
@@ -159,7 +159,7 @@ class ring_scanner {
 
   scan_memory memory_{};
   digest_request wanted_{};  // of the last scan
-  void* card_ = nullptr;
+  void* device_memory_ = nullptr;
   void* host_ = nullptr;
   word* on_device_ = nullptr;
   hipStream_t stream_{};

@@ -3,7 +3,7 @@
 //
 //     megakernel_gpu_host PROGRAM NAME FILE...
 //
-// PROGRAM is the number of the process that it works for, NAME the component, FILE where it may be.
+// PROGRAM is the number of the process that it works for, NAME the plugin, FILE where it may be.
 // Descriptor 3 is its end of a socket. It ends with its program, or when the socket's other end is
 // closed, also out of the middle of a call that does not return.
 #include <poll.h>
@@ -118,7 +118,7 @@ int main(int count, char** arguments) {
   try {
     std::thread(watch, program).detach();
     host::server gpu(all[2], {all.begin() + 3, all.end()});
-    // Without the destructors of whatever the component has loaded: they may wait for the device.
+    // Without the destructors of whatever the plugin has loaded: they may wait for the device.
     ::_exit(serve(gpu));
   } catch (const std::exception& e) {
     std::fprintf(stderr, "megakernel_gpu_host: %s\n", e.what());

@@ -38,76 +38,76 @@ bool server::served(std::span<const unsigned char> question, state when, Serve s
   return true;
 }
 
-answer server::open(messages::open::told& told) {
+call_status server::open(messages::open::reported& reported) {
   state_ = state::opened;
   if (calls_ == nullptr) {
-    const loaded found = load_component(name_, files_);
+    const loaded found = load_plugin(name_, files_);
     if (found.calls == nullptr) {
-      std::snprintf(told.why_not, sizeof told.why_not, "%s", found.why_not.c_str());
+      std::snprintf(reported.why_not, sizeof reported.why_not, "%s", found.why_not.c_str());
       state_ = state::over;
-      return answer::no_gpu;
+      return call_status::no_gpu;
     }
     calls_ = found.calls;
   }
-  reason why{};
-  return calls_->look(calls_->context, &told.found, &why);
+  failure why{};
+  return calls_->probe(calls_->context, &reported.found, &why);
 }
 
-answer server::start(const messages::start::asked& asked, int descriptor,
-                     messages::start::told& told, reason& why) {
+call_status server::start(const messages::start::asked& asked, int descriptor,
+                          messages::start::reported& reported, failure& why) {
   request wanted{};
   impossible_ =
-      descriptor < 0 || asked.by_priority > 1 || asked.one_shot > 1 || asked.ring_on_card > 1;
-  if (impossible_) return answer::failed;
+      descriptor < 0 || asked.by_priority > 1 || asked.one_shot > 1 || asked.device_ring > 1;
+  if (impossible_) return call_status::failed;
   const mapped memory = map_shared(descriptor);
   impossible_ = memory.at == nullptr ||
                 !messages::from_places(asked.where, memory.at, memory.bytes, wanted.where);
   if (impossible_) {
     if (memory.at != nullptr) ::munmap(memory.at, memory.bytes);
-    return answer::failed;
+    return call_status::failed;
   }
   wanted.quantum = asked.quantum;
   wanted.lanes = asked.lanes;
   wanted.by_priority = asked.by_priority;
   wanted.one_shot = asked.one_shot;
-  wanted.ring_on_card = asked.ring_on_card;
+  wanted.device_ring = asked.device_ring;
   slots_ = wanted.where.slots;
   wanted.memory = {memory.at, memory.bytes, descriptor};
   state_ = state::started;
   std::uint32_t lanes = 0;
-  const answer how = calls_->start(calls_->context, &wanted, &kernel_, &lanes, &why);
-  told.lanes = lanes;
-  if (how != answer::yes) state_ = state::over;
+  const call_status how = calls_->start(calls_->context, &wanted, &kernel_, &lanes, &why);
+  reported.lanes = lanes;
+  if (how != call_status::yes) state_ = state::over;
   return how;
 }
 
-answer server::carry(const messages::carry::asked& asked, messages::carry::told& told,
-                     reason& why) {
+call_status server::upload(const messages::upload::asked& asked,
+                           messages::upload::reported& reported, failure& why) {
   impossible_ = asked.zero != 0 || asked.count > room_;
-  for (std::uint32_t i = 0; i < most_runs && !impossible_; ++i) {
-    const auto [first, count] = asked.runs[i];
+  for (std::uint32_t i = 0; i < most_ranges && !impossible_; ++i) {
+    const auto [first, count] = asked.ranges[i];
     impossible_ = i < asked.count ? count == 0 || first >= slots_ || count > slots_ - first
                                   : first != 0 || count != 0;
   }
-  if (impossible_) return answer::failed;
-  const answer how = calls_->carry(kernel_, asked.runs, asked.count, &room_, &why);
-  room_ = std::min(room_, most_runs);
-  told.room = room_;
+  if (impossible_) return call_status::failed;
+  const call_status how = calls_->upload(kernel_, asked.ranges, asked.count, &room_, &why);
+  room_ = std::min(room_, most_ranges);
+  reported.room = room_;
   return how;
 }
 
-answer server::scan(const messages::scan::asked& asked, int descriptor, messages::scan::told& told,
-                    reason& why) {
+call_status server::scan(const messages::scan::asked& asked, int descriptor,
+                         messages::scan::reported& reported, failure& why) {
   impossible_ = descriptor < 0 || asked.zero != 0 || !is_valid(asked.what);
-  if (impossible_) return answer::failed;
+  if (impossible_) return call_status::failed;
   const mapped to = map_shared(descriptor);
   impossible_ = to.at == nullptr;
-  if (impossible_) return answer::failed;
-  const scan_request wanted{asked.what, asked.patience};
-  const answer how = calls_->scan(kernel_, &wanted, to.at, to.bytes, &told.bytes, &why);
+  if (impossible_) return call_status::failed;
+  const scan_request wanted{asked.what, asked.timeout};
+  const call_status how = calls_->scan(kernel_, &wanted, to.at, to.bytes, &reported.bytes, &why);
   ::munmap(to.at, to.bytes);
-  told.busy = how == answer::busy;
-  return how == answer::busy ? answer::yes : how;
+  reported.busy = how == call_status::busy;
+  return how == call_status::busy ? call_status::yes : how;
 }
 
 bool server::any(std::span<const unsigned char> question, int descriptor) {
@@ -121,50 +121,53 @@ bool server::any(std::span<const unsigned char> question, int descriptor) {
   const auto nothing_in = [this](const nothing& body) { return !(impossible_ = body.zero != 0); };
   switch (static_cast<call>(head.call)) {
     case call::open:
-      return served<messages::open>(question, state::fresh, [&](auto& asked, auto& told, auto&) {
-        return nothing_in(asked) ? open(told) : answer::failed;
-      });
+      return served<messages::open>(
+          question, state::fresh, [&](auto& asked, auto& reported, auto&) {
+            return nothing_in(asked) ? open(reported) : call_status::failed;
+          });
     case call::start:
-      return served<messages::start>(
-          question, state::opened,
-          [&](auto& asked, auto& told, auto& why) { return start(asked, descriptor, told, why); });
+      return served<messages::start>(question, state::opened,
+                                     [&](auto& asked, auto& reported, auto& why) {
+                                       return start(asked, descriptor, reported, why);
+                                     });
     case call::running:
       return served<messages::running>(
-          question, state::started, [&](auto& asked, auto& told, auto& why) {
+          question, state::started, [&](auto& asked, auto& reported, auto& why) {
             std::uint32_t lanes = 0;
-            const answer how =
-                nothing_in(asked) ? calls_->running(kernel_, &lanes, &why) : answer::failed;
-            told.lanes = lanes;
+            const call_status how =
+                nothing_in(asked) ? calls_->running(kernel_, &lanes, &why) : call_status::failed;
+            reported.lanes = lanes;
             return how;
           });
     case call::ask_flush:
       return served<messages::ask_flush>(question, state::started,
-                                         [&](auto& asked, auto& told, auto&) {
-                                           if (!nothing_in(asked)) return answer::failed;
-                                           told.number = calls_->ask_flush(kernel_);
-                                           return answer::yes;
+                                         [&](auto& asked, auto& reported, auto&) {
+                                           if (!nothing_in(asked)) return call_status::failed;
+                                           reported.number = calls_->ask_flush(kernel_);
+                                           return call_status::yes;
                                          });
     case call::flushed:
       return served<messages::flushed>(
-          question, state::started, [&](auto& asked, auto& told, auto&) {
-            if ((impossible_ = asked.number > 0xFFFF'FFFFu)) return answer::failed;
-            told.yes = calls_->flushed(kernel_, static_cast<std::uint32_t>(asked.number));
-            return answer::yes;
+          question, state::started, [&](auto& asked, auto& reported, auto&) {
+            if ((impossible_ = asked.number > 0xFFFF'FFFFu)) return call_status::failed;
+            reported.yes = calls_->flushed(kernel_, static_cast<std::uint32_t>(asked.number));
+            return call_status::yes;
           });
     case call::leave:
       return served<messages::leave>(question, state::started, [&](auto& asked, auto&, auto&) {
-        if (!nothing_in(asked)) return answer::failed;
+        if (!nothing_in(asked)) return call_status::failed;
         calls_->leave(kernel_);
-        return answer::yes;
+        return call_status::yes;
       });
-    case call::carry:
-      return served<messages::carry>(
+    case call::upload:
+      return served<messages::upload>(
           question, state::started,
-          [&](auto& asked, auto& told, auto& why) { return carry(asked, told, why); });
+          [&](auto& asked, auto& reported, auto& why) { return upload(asked, reported, why); });
     case call::scan:
-      return served<messages::scan>(
-          question, state::started,
-          [&](auto& asked, auto& told, auto& why) { return scan(asked, descriptor, told, why); });
+      return served<messages::scan>(question, state::started,
+                                    [&](auto& asked, auto& reported, auto& why) {
+                                      return scan(asked, descriptor, reported, why);
+                                    });
   }
   return false;
 }

@@ -1,4 +1,4 @@
-// What the process that drives a GPU answers; the socket is main.cpp's.
+// The replies of the process that drives a GPU; the socket is main.cpp's.
 #pragma once
 
 #include <megakernel/gpu/messages.h>
@@ -28,10 +28,10 @@ struct mapped {
 /// Anything that is not exactly a question that may be asked now ends the conversation.
 class server {
  public:
-  /// The component's name in sentences, and the files that it may be; see `load_component`.
+  /// The plugin's name in sentences, and the files that it may be; see `load_plugin`.
   server(std::string name, std::vector<std::string> files)
       : name_(std::move(name)), files_(std::move(files)) {}
-  /// With a component that is loaded already.
+  /// With a plugin that is loaded already.
   explicit server(const interface& calls) : calls_(&calls) {}
 
   /// The answer to `question`, which brought `descriptor`, or less than 0: it is closed. Empty:
@@ -44,12 +44,13 @@ class server {
 
   template <class Call, class Serve>
   bool served(std::span<const unsigned char> question, state when, Serve serve);
-  answer open(messages::open::told& told);
-  answer carry(const messages::carry::asked& asked, messages::carry::told& told, reason& why);
-  answer scan(const messages::scan::asked& asked, int descriptor, messages::scan::told& told,
-              reason& why);
-  answer start(const messages::start::asked& asked, int descriptor, messages::start::told& told,
-               reason& why);
+  call_status open(messages::open::reported& reported);
+  call_status upload(const messages::upload::asked& asked, messages::upload::reported& reported,
+                     failure& why);
+  call_status scan(const messages::scan::asked& asked, int descriptor,
+                   messages::scan::reported& reported, failure& why);
+  call_status start(const messages::start::asked& asked, int descriptor,
+                    messages::start::reported& reported, failure& why);
   bool any(std::span<const unsigned char> question, int descriptor);
 
   std::string name_;
@@ -57,7 +58,7 @@ class server {
   const interface* calls_ = nullptr;
   kernel* kernel_ = nullptr;
   word slots_ = 0;          ///< of the kernel's ring
-  std::uint32_t room_ = 0;  ///< for runs, as was told last
+  std::uint32_t room_ = 0;  ///< for ranges, by the last reply
   state state_ = state::fresh;
   bool impossible_ = false;  ///< a question that no library asks
   std::size_t size_ = 0;
