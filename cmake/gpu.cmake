@@ -5,8 +5,7 @@
 # runtime and the device libraries.
 include_guard()
 
-option(MEGAKERNEL_GPU "Build the GPU programs, with each GPU toolkit that is found"
-  ${PROJECT_IS_TOP_LEVEL})
+option(MEGAKERNEL_GPU "Build the GPU programs, with each GPU toolkit that is found" OFF)
 set(MEGAKERNEL_CUDA_ARCHITECTURE sm_90 CACHE STRING "What nvcc compiles for")
 set(MEGAKERNEL_AMD_ARCHITECTURES gfx90a gfx1030 CACHE STRING "What clang compiles HIP for")
 set(MEGAKERNEL_GPU_TOOLKITS "")

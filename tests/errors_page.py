@@ -18,7 +18,7 @@ HEAD = """# Errors
 
 A refused call returns a `megakernel::error`: a code, the buffer it is about, and up to three numbers, which `message()` puts into the sentence below. Here `{index}` is where, `{found}` what stood there, `{bound}` the limit it broke, and `{subject}` the name of what was numbered. Codes and their numbers are stable; new ones are appended. The command prints the same sentences and exits with 1.
 
-Every code is provoked by a test, field by field (`props/error_props.cpp` and the tables beside it, which fail when one is missing), and this page is compared with the library's sources by a test of its own.
+Every code is provoked by a test, field by field (`props/protocol/error_props.cpp` and the tables beside it, which fail when one is missing), and this page is compared with the library's sources by a test of its own.
 
 | | code | what it says |
 |---:|---|---|

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../../props/oracle/oracle_digest.h"
+#include "../../testing/oracle/oracle_digest.h"
 #include "limits.h"
 
 namespace {

@@ -9,7 +9,7 @@
 #include <megakernel/gpu/plugin_main.h>
 
 #include "../../bench/gpu/gpu_support.h"
-#include "../../props/oracle/oracle_digest.h"
+#include "../../testing/oracle/oracle_digest.h"
 
 #include <algorithm>
 #include <cstring>
