@@ -78,6 +78,7 @@ endif()
 #
 # A target NAME that builds NAME.TOOLKIT, or libNAME.TOOLKIT.so, in the current binary directory
 # for each toolkit that works.
+add_custom_target(gpu_programs)
 function(megakernel_add_gpu_program name)
   cmake_parse_arguments(PARSE_ARGV 1 program "SHARED" "" "SOURCES")
   set(binaries "")
@@ -107,6 +108,7 @@ function(megakernel_add_gpu_program name)
     list(APPEND binaries ${binary})
   endforeach()
   add_custom_target(${name} ALL DEPENDS ${binaries})
+  add_dependencies(gpu_programs ${name})
 endfunction()
 
 # Tests that the programs of such a target start, and say so where no GPU is visible.
@@ -116,6 +118,7 @@ function(megakernel_test_without_gpu name)
       -DPROGRAM=${CMAKE_CURRENT_BINARY_DIR}/${name}.${toolkit}
       -P ${PROJECT_SOURCE_DIR}/tests/without_gpu.cmake)
     set_tests_properties(without_gpu.${name}.${toolkit} PROPERTIES
+      LABELS gpu
       ENVIRONMENT "CUDA_VISIBLE_DEVICES=-1;HIP_VISIBLE_DEVICES=-1;ROCR_VISIBLE_DEVICES=-1")
   endforeach()
 endfunction()

@@ -83,8 +83,8 @@ namespace detail {
 /// A producer that does not finish, for trying what watches a ring. Takes a free slot of the region
 /// of normal priority, as a producer does before it writes, and leaves it so: a sample sees its
 /// page torn, `close` waits for it. Errors: `ring_full`, `feed_closed`. O(slots).
-[[nodiscard]] result<std::uint32_t> hold(submission_queue& queue, deadline until) noexcept;
-/// Frees a slot that `hold` has taken.
+[[nodiscard]] result<std::uint32_t> try_claim(submission_queue& queue, deadline until) noexcept;
+/// Frees a slot that `try_claim` has taken.
 void abort(submission_queue& queue, std::uint32_t slot) noexcept;
 
 }  // namespace detail

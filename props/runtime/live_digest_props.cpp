@@ -225,7 +225,7 @@ bool while_lanes_run() {
     producer.join();
     require(moves, "nothing is done");
     // A slot that is being written has no status yet.
-    const std::uint32_t held = value_of(mk::detail::hold(kernel.queue(), soon()));
+    const std::uint32_t held = value_of(mk::detail::try_claim(kernel.queue(), soon()));
     value_of(kernel.digest(now));
     require(now.summary().occupancy().unknown == 1);
     mk::detail::abort(kernel.queue(), held);

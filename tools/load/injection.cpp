@@ -144,7 +144,7 @@ std::expected<void, std::string> injector::lose_io() {
 }
 
 std::expected<void, std::string> injector::hold_a_slot() {
-  const auto taken = megakernel::detail::hold(kernel_.queue(), deadline::in(room));
+  const auto taken = megakernel::detail::try_claim(kernel_.queue(), deadline::in(room));
   if (!taken) {
     return std::unexpected(fmt::format("The failure 'torn' could not be injected. {}",
                                        taken.error().message().text()));
