@@ -42,6 +42,8 @@
 
 #include "runtime_support.h"
 
+import megakernel.testing;
+
 // Calls of the system that fail at the n-th time. The definitions are this program's own, which go
 // before those of the C library; the thread sanitizer wants to have them itself.
 namespace {
