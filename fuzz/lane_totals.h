@@ -34,7 +34,7 @@ class lane_totals {
     if (quota && reads && made.before == 0) ++wanted_[145];
   }
   /// The host has published a slot anew: lanes may hold what they have read of the old one.
-  void meddled() { meddled_ = true; }
+  void disturbed() { meddled_ = true; }
 
   /// Asks whether `after` has it all.
   void check(words after) const {

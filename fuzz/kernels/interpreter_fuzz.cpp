@@ -12,8 +12,8 @@
 
 #include "megakernel_import.h"
 
-#include "interference.h"
 #include "interpret.h"
+#include "lane_interference.h"
 
 namespace kernel = props::kernel;
 namespace dev = megakernel::device;

@@ -197,7 +197,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (turn >= 250) {
       alone = false;
       if (turn % 2 != 0 || where.io_slots == 0) {
-        if (publish_anew(where, in)) totals.meddled();
+        if (publish_anew(where, in)) totals.disturbed();
       } else {
         answer(where, in);
       }

@@ -21,9 +21,9 @@ inline constexpr word smallest_wave = 32;
 
 /// When stores of a slot are visible to others than the kernel.
 enum class visibility : word {
-  nobody,  ///< memory of the device in the one-shot form: the end of the kernel orders everything
-  host,    ///< a DONE that the host sees says that the results are there
-  copy,    ///< the same, of a ring in the device's memory of which the host has a copy
+  at_exit,   ///< memory of the device in the one-shot form: the end of the kernel orders everything
+  host,      ///< a DONE that the host sees says that the results are there
+  mirrored,  ///< the same, of a ring in the device's memory of which the host has a copy
 };
 
 /// The control words that each pass needs: SHUTDOWN and the masks, and the offsets of partitions.

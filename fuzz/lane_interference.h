@@ -13,7 +13,7 @@ class meddled_memory : public dev::host_memory {
  public:
   std::uint32_t* claimed = nullptr;
   std::function<void()> interfere{};
-  bool meddled = false;
+  bool disturbed = false;
 
   template <dev::order O, dev::scope S>
   void store(mk::word* at, mk::word value, dev::order_tag<O> o, dev::scope_tag<S> s) {
@@ -29,13 +29,13 @@ class meddled_memory : public dev::host_memory {
 
  private:
   void before() {
-    if (!meddled && interfere) interfere();
-    meddled = true;
+    if (!disturbed && interfere) interfere();
+    disturbed = true;
   }
 };
 
 using meddled_counters = dev::direct_counters<meddled_memory>;
-using meddled_interpreter =
+using disturbed_interpreter =
     dev::interpreter<meddled_memory, meddled_counters, props::kernel::user_opcodes>;
 
 /// What a look at slot `index` should be called, as it has left `after` of `before`.
@@ -70,9 +70,9 @@ void check_meddled(const oracle::kernel_state& before, std::size_t index, Change
   memory.claimed = &got.ring[16 * index];
   memory.interfere = [&] { change(got); };
   meddled_counters counters(where, memory);
-  meddled_interpreter slots(where, memory, counters);
+  disturbed_interpreter slots(where, memory, counters);
   const dev::visit_result seen = slots.visit_owned(static_cast<std::uint32_t>(index));
-  if (memory.meddled) change(expected);
+  if (memory.disturbed) change(expected);
   const oracle::kernel_state changed = expected;
   look_plainly(expected, index);
   check(props::kernel::different(got, expected).empty(),
@@ -90,9 +90,9 @@ inline void check_lost(const oracle::kernel_state& before, std::size_t index) {
   memory.claimed = &got.ring[16 * index];
   memory.interfere = [&] { got.ring[16 * index] = 2; };
   meddled_counters counters(where, memory);
-  meddled_interpreter slots(where, memory, counters);
+  disturbed_interpreter slots(where, memory, counters);
   const dev::visit_result seen = slots.visit_shared(static_cast<std::uint32_t>(index), 2);
-  if (!memory.meddled) return;
+  if (!memory.disturbed) return;
   expected.ring[16 * index] = 2;
   ++expected.control[147];
   check(seen == dev::visit_result::lost && props::kernel::different(got, expected).empty(),
