@@ -103,15 +103,15 @@ class untouched {
   std::ptrdiff_t files_ = open_files();
 };
 
-const scenario& written() {
+const scenario& recorded() {
   static const scenario some = make_scenario(7, 64, 24);
   return some;
 }
 
 std::expected<capture_totals, std::string> record(const std::string& path) {
-  auto writer = capture_writer::create(path, written().header);
+  auto writer = capture_writer::create(path, recorded().header);
   if (!writer) return std::unexpected(writer.error());
-  for (const kept_frame& f : written().frames) {
+  for (const kept_frame& f : recorded().frames) {
     while (!(*writer)->has_room()) std::this_thread::yield();
     (void)(*writer)->offer(f.view());
   }
@@ -128,7 +128,7 @@ std::optional<std::uint64_t> read_back(const std::string& path) {
   std::uint64_t whole = 0;
   for (std::uint64_t number = 0; number < reader->frames(); ++number) {
     const auto found = reader->frame_at(number);
-    if (found) require(same(*found, written().frames[number].view()));
+    if (found) require(same(*found, recorded().frames[number].view()));
     whole += found.has_value();
     if (!found) require(!found.error().empty());
   }
@@ -152,7 +152,7 @@ std::uint64_t short_and_interrupted(std::string& now) {
     const auto all_but_the_end = static_cast<std::ptrdiff_t>(wanted.size() - format::record_bytes);
     require(got.size() == wanted.size());
     require(std::equal(wanted.begin(), wanted.begin() + all_but_the_end, got.begin()));
-    require(read_back(file.path()) == written().frames.size());
+    require(read_back(file.path()) == recorded().frames.size());
     ++cases;
   }
   before.check();
@@ -192,8 +192,8 @@ std::uint64_t full_disks(std::string& now) {
     writing.from_then_on = false;
     const auto whole = read_back(file.path());
     // What was written before reads; a file without even its header is refused.
-    if (!failed) require(whole == written().frames.size());
-    if (whole) require(*whole <= written().frames.size());
+    if (!failed) require(whole == recorded().frames.size());
+    if (whole) require(*whole <= recorded().frames.size());
   });
 }
 
@@ -203,9 +203,9 @@ std::uint64_t unreadable_disks(std::string& now) {
   return each_call(reading, EIO, now, [&file] {
     const auto whole = read_back(file.path());
     const bool failed = reading.calls > reading.fail_at;
-    if (!failed) require(whole == written().frames.size());
+    if (!failed) require(whole == recorded().frames.size());
     // One call that fails costs no more than what it was to read, and never gives other frames.
-    if (whole) require(*whole <= written().frames.size());
+    if (whole) require(*whole <= recorded().frames.size());
   });
 }
 
