@@ -25,7 +25,7 @@ struct watched_ring {
   std::uint64_t samples = 0;
   std::vector<word> ran;
 
-  mk::device::sample visit_owned(word index) {
+  mk::device::visit_result visit_owned(word index) {
     before_sample();
     ++samples;
     if (published[index] == free_slot) return mk::device::visit_result::nothing;

@@ -298,7 +298,7 @@ bool snapshots() {
       return code_of(w->dog.observe(w->buffers, *w->queue, nullptr));
     };
     const auto dog_can_fail =
-        fails_cleanly(something_to_watch, sample, [&](std::unique_ptr<watched>& w, bool) {
+        fails_cleanly(something_to_watch, observe, [&](std::unique_ptr<watched>& w, bool) {
           const auto report = value_of(w->dog.observe(w->buffers, *w->queue, nullptr));
           require(report.outstanding_slots == 3 && w->dog.snapshot().accepted() == 3);
           require(observe(w) == code{});
@@ -344,7 +344,7 @@ bool digests() {
     };
     for (const bool device : {false, true}) {
       const auto can_fail = fails_cleanly(
-          [&] { return something_to_count(device); }, sample,
+          [&] { return something_to_count(device); }, observe,
           [&](std::unique_ptr<counted>& c, bool failed) {
             const mk::live_digest& digest = c->digest;
             if (failed) {
@@ -403,7 +403,7 @@ bool pages() {
       return code_of(p->page.observe({.ring = p->ring}));
     };
     const auto observe_can_fail =
-        fails_cleanly(something_to_page, sample, [&](std::unique_ptr<paged>& p, bool failed) {
+        fails_cleanly(something_to_page, observe, [&](std::unique_ptr<paged>& p, bool failed) {
           require(render(p) == code{});
           require(shown(*p, failed ? "megakernel_up 0\n" : "megakernel_tenants 200\n"));
           require(observe(p) == code{} && render(p) == code{});
