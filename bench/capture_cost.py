@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What a capture costs a run: capture_cost.py MEGAKERNEL [PAIRS [SECONDS [HZ [OPTION...]]]]
 
 Runs without and with a capture in turns, the order changing from pair to pair, and compares each

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What this machine can do at best with the bytes a decoder reads and writes: the floor under
 // every figure of the benchmarks. Several ways each; the fastest one counts.
 #pragma once

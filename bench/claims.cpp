@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The figures this project claims of decoding. Each is a ratio of medians of one run, so that it
 // holds on any machine: contenders take turns, and each runs once to warm up and twice on the clock
 // a round.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // How claims are judged: by the rounds of one run, so that a red line is a regression and no noise.
 #pragma once
 

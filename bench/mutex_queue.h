@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What one would write without this library: a bounded ring of 64-byte items under one mutex, with
 // a condition variable for each side, and a thread that runs them.
 #pragma once

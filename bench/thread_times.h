@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Whether the threads of this process had their cores, or waited for one.
 #pragma once
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Writes a copy of the sources in which every mutant can be chosen at run time.
 
     mutants_generate.py BUILD TREE

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // See mutants_switch.h. Compiled into the library of a mutated tree.
 #include <cstdio>
 #include <cstdlib>

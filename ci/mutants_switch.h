@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The switch of mutation testing (ci/mutants): every mutant of a file is compiled into it, and one
 // of them, or none, is chosen when a program starts. Constant evaluation sees the original.
 #pragma once

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Programs for GPUs from .hip sources, compiled beside the rest of the tree: neither its languages
 # nor its flags change, and where no GPU toolkit is found all else builds.
 #

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Whether the corpora lead to every error code of the library: `fuzz_every_code DIRECTORY`, with
 // the files that the replay programs write, a code a line.
 #include <cstddef>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Allocations that fail when an input says so, and that are counted. It replaces the allocation
 // functions that the library's arrays use, so include it once in a program; the thread and memory
 // sanitizers, which have their own, keep them, and nothing fails there.

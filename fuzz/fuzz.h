@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the fuzz targets share: a reader of inputs, copies whose edges the address sanitizer guards,
 // and checks that end the program with a sentence. Nothing here knows the library.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A kernel's memory out of an input: sensible where the input says nothing, any words where it
 // does.
 #pragma once

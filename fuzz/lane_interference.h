@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // One look at one slot, which the host or another lane changes between the sample and
 // the claim. What comes of it is what the plain kernel leaves of the slot as it was then. Include
 // it after the library and interpret.h. docs/protocol.md#claim-recheck

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What lanes must have counted, told from the accesses that they made: claims
 // by tenant, priority and opcode, faults, lost claims, and slots that were not for them. Include it
 // after the library. docs/protocol.md#claim-counters docs/protocol.md#kernel-report

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The library, as modules or as its header build. Include it after all other headers.
 #pragma once
 

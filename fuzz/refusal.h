@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A refusal in full, for targets whose second opinion knows its figures, too.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The main program of a target that replays inputs instead of making them:
 //
 //     NAME_replay CORPUS [FILE | DIRECTORY]...

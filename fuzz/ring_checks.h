@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the targets of rings share: every decoder of the library over one ring, against one another
 // and against the plain decoder. Include it after the library.
 #pragma once

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What seeds are made of: the counterparts of the reader in fuzz.h, samples, golden vectors.
 
 Golden vectors are unpacked by the command `zstd`.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Makes the seeds of the fuzz targets: out of samples/, out of the golden vectors, and by hand.
 
     fuzz/seeds.py            writes those that are kept to corpus/

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Seeds of the targets of launches and of what goes with them."""
 import struct
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Seeds of the targets of the protocol and of the decoder."""
 import struct
 

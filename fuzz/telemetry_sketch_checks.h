@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the target of sketches asks of the five of a ring's telemetry, and of shapes and merges of
 // any. Include it after the library.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // `megakernel conformance` without the rest of the command: golden vectors against the header
 // build.
 #include <unistd.h>

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Writes the header build of a tree of C++ modules: headers and sources for compilers and builds
 that know no modules.
 

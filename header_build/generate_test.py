@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What generate.py makes of the modules, and that it refuses what it cannot say."""
 import pathlib
 import subprocess

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /// Everything: `import megakernel;`. Each module can also be imported alone.
 export module megakernel;
 export import megakernel.protocol;  // the wire: ABI, errors, encoders, publishers, readers, IO

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Makes the sample dumps: `make_samples DIR` writes DIR/<scenario>/*.bin, the same bytes every
 // time. The host's side is this library's encoders and publisher; a kernel is played by storing
 // the words that a kernel would store.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <megakernel/abi.h>
 
 // Uses the header in device code, so that what must be callable there is.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Checks that docs/protocol.md and the sources that cite it lead to each other.
 
     citations.py            says what differs and exits 1 when anything does

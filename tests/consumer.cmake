@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Installs this build into an empty prefix, then configures, builds and runs the consumer against
 # that prefix alone. Called as cmake -D... -P consumer.cmake.
 file(REMOVE_RECURSE ${WORK})

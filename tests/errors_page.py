@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Checks that docs/errors.md names every error code, with its number and its sentence.
 
     errors_page.py            says what differs and exits 1 when anything does

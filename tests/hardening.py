@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Checks how a program was built, as its ELF file has it: hardening.py PROGRAM.
 
 Checked calls of libc (_FORTIFY_SOURCE) are not among it: clang 19 leaves them undefined where a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The paths that are taken for every slot, each once over the same input, for ci/instructions,
 // which counts what they execute. Built as users build it; nothing here depends on time or chance.
 #include <array>

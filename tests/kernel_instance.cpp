@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Instantiates every form of the interpreter over a memory of plain words, with a handler of the
 // user's, in the language of whichever compiler takes it: C++17, HIP or CUDA. It is compiled, not
 // run; the memory is no atomic one.

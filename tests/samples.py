@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Checks that what README.md and docs show of the command is what the command prints.
 
     samples.py COMMAND            says what differs and exits 1 when anything does

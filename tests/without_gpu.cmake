@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # A GPU program that finds no GPU ends with status 77 and one sentence that says so.
 cmake_path(GET PROGRAM STEM name)
 execute_process(COMMAND ${PROGRAM} TIMEOUT 60

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Compiled once for all units of the command's parts: a second of each unit's time.
 #pragma once
 

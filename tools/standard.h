@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The standard headers of the command's parts and fmt, ahead of the first import: clang 19 refuses
 // some of them after one. Each file still names what it uses.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // ns a slot and GB/s of the three ways to decode, beside the plain decoder of the tests and the
 // machine's own ceilings. `claims` compares them; this tells where each one stands.
 #include <benchmark/benchmark.h>

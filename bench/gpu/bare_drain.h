@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The least that draining a ring takes: claim each slot, read it, store DONE, count. No opcode is
 // executed. This is the limit that the real kernel is measured against.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What this device can do at best with what a persistent kernel lives on: launches, a word sent to
 // and fro through pinned memory, bandwidths, and the bare draining of a ring. The figures of the
 // real kernel are ratios to these.

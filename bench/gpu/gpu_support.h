@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What a benchmark on a GPU stands on: runtime calls that are checked, memory that frees itself,
 // and waits that end. An error ends the program with a sentence; nothing here can hang.
 #pragma once

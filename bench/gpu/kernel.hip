@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // How fast the kernels are, in one run with what the device can do at best.
 //
 //   megakernel_gpu_kernel_bench [--rounds N] [--threads N] [--slots N] [--json FILE]

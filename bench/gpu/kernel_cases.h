@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the kernels are measured on: a ring of mixed work in the device's memory, and a ring in the
 // host's memory that threads feed while the kernel runs. Each case is checked: nothing is counted
 // that was not run, and nothing is run twice.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Ways to measure what a device can do at best: launches, a word sent to and fro through pinned
 // memory, bandwidths, and the bare draining of a ring.
 #pragma once

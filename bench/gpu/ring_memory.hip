@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // In whose memory the ring of a kernel should be: one slot, a batch, and a ring drained once, each
 // with the ring in the host's memory and with a copy in the device's, as the runtime's plugin
 // starts them. Every slot is checked to be DONE.

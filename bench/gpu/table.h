@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The figures of one run: several ways to measure the same limit, samples of all of them taken in
 // turn, the best way reported.
 #pragma once

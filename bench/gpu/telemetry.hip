@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Telemetry of a ring on the device, against a plain count on this processor, to the last counter
 // of every sketch and the last slot of every window; and how fast, as a share of what the device
 // reads at best in the same run.

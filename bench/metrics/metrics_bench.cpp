@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What a scrape costs: the bytes of a ring -> decoded, judged, counted and written as a page.
 #include <benchmark/benchmark.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Cost of the calls that a producer and a poller make all the time, in cache.
 #include <benchmark/benchmark.h>
 

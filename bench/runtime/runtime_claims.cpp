@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The figures claimed of the runtime on CPU workers: one producer, one worker, NOP slots, against a
 // mutex and condition-variable queue of the same shape, and against two threads that pass a word to
 // and fro. Each is a ratio of one run, so that it holds on any machine. Contenders take turns, in a

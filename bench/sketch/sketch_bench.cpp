@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Sketches beside a plain textbook Count-Min sketch: a vector, one hash and one division a row,
 // slot by slot.
 #include <benchmark/benchmark.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Checksums of 4 KiB blocks by a kernel that stays: several threads publish blocks, lanes run the
 // handler below on each, and every result is compared with zlib's.
 #include <megakernel/handlers.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Capture files (docs/capture.md): an input is the file. It is refused in a sentence, or read:
 // every frame has the sizes that the header says, comes out the same in order and out of it, and
 // the times are in order.

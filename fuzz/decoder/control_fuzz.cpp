@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The control buffer: an input is the buffer. The snapshot, the readers of single words
 // and the writer of the partition table agree with words read plainly.
 // docs/protocol.md#control-words

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The digest of a ring: an input is a small ring, what is wanted of it, and changes of the digest
 // that a plain implementation makes of that; or the bytes of a digest. What is accepted says what
 // its words say, and where nothing was changed, what decoding the ring says; what is refused is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Rings of tens of thousands of slots, which the decoder sorts and streams in other ways than small
 // ones, and whose keys are counted together before they reach a sketch: an input is a shape and a
 // seed, the checks are those of ring_fuzz.cpp, and that sketches are those of the slots one by one.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A ring and its windows: full decode, summary and view say the same, and what the plain
 // decoder says, whatever the bytes; what is refused or has no memory leaves nothing behind.
 // docs/protocol.md#decode-validation docs/protocol.md#windows

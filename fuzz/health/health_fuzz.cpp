@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A ring over many samples: an input says what changes between samples and when they
 // are taken. The tracker's report is the model's; what is diagnosed is of the ring that was looked
 // at, and said in sentences. docs/protocol.md#health-delta docs/protocol.md#health-tracker

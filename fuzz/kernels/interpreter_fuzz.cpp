@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The kernel's interpreter: one-shot launches of any control buffer and ring, lane after
 // lane, next to the plain kernel. Everything is left as that leaves it, word by word, also where
 // somebody changes a slot between a look at it and its claim; the buffers are of exact size,

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Builds the fuzz targets as OSS-Fuzz and ClusterFuzzLite ask for: with $CC, $CXX and their flags,
 # linked with $LIB_FUZZING_ENGINE, into $OUT, each as NAME_fuzz with NAME_fuzz_seed_corpus.zip,
 # NAME_fuzz.options and, where there is one, NAME_fuzz.dict. Sources are $SRC/megakernel and, where

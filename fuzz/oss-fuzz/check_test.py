@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """That fuzz/oss-fuzz/check refuses what the images would refuse, on small targets made for it."""
 import importlib.machinery
 import importlib.util

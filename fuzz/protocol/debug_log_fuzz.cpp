@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The debug log: an input is the log. The strict reader refuses what it should and reads
 // what the words say; the salvaging one takes what is whole and counts what is not.
 // docs/protocol.md#debug-log-layout docs/protocol.md#read-debug-log

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Fresh buffers: any layout. What is made has its length and is zero but for the
 // words that are named; what is too large, or has no memory, is refused.
 // docs/protocol.md#encode-control docs/protocol.md#encode-zeroed

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Refusals: any code with any figures, and any value of the other enumerations that have
 // names. What is said is a whole sentence with its figures; what is no code has a sentence, too.
 // docs/protocol.md#error-value

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The IO queue: any words, and any calls of the host on them, next to a queue of
 // plain words. What is refused changes no byte; what is accepted changes what it should.
 // docs/protocol.md#io-publish docs/protocol.md#io-claim docs/protocol.md#io-complete

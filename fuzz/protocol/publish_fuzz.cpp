@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Publishing: an input is a sequence of calls on a ring and on the model of one. Both come
 // out the same, a refusal with its place and figures; whole rings are compared after every call, so
 // that what is refused changes nothing; what was published decodes back.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Slots one by one: LOAD_MISS, packed slots and the count of DONE ones, each against a
 // second reading of the bytes; what a packed slot holds is packed again and reads back.
 // docs/protocol.md#load-miss-slot docs/protocol.md#read-packed docs/protocol.md#read-done-slots

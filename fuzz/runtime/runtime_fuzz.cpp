@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The host's side of a kernel in motion: calls of a queue and of a pump on a ring whose
 // statuses a kernel may set to anything meanwhile, and launches that are refused. A refused call
 // changes nothing; an accepted one publishes its slots and no others.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What goes with the launch policy: diffusion, autotune choice, gradient step and names.
 // An input is numbers, any bits of them; results are the plain ones, bit by bit.
 // docs/protocol.md#diffusion docs/protocol.md#autotune-choice docs/protocol.md#gradient-step

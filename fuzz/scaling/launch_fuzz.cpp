@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Launch requests: any request, policy and ring. The recommendation is the plain policy's,
 // reason by reason and figure by figure, and the laws of a launch hold.
 // docs/protocol.md#launch-request docs/protocol.md#launch-policy

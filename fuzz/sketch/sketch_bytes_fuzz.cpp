@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The byte form of sketches: an input is the bytes, read as either kind. What is accepted
 // has every number in its place and is written again as it was; what is refused is refused for the
 // first reason there is. docs/protocol.md#sketch-bytes

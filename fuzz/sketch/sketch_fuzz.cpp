@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Sketches at work: an input is a shape and a sequence of calls on two sketches, next to
 // textbook ones. They stay the same; what is refused changes nothing; sketches of a ring are those
 // of its slots one by one. docs/protocol.md#sketch-count docs/protocol.md#sketch-merge

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Lanes in any order: any control buffer and ring, and a schedule, an access to shared
 // memory at a time, between which the host publishes slots anew and answers requests. Every lane
 // ends, stays inside the buffers, writes only what is the kernel's, holds a slot alone and counts

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The wire ABI of the persistent-kernel work ring: what host and device agree on.
 //
 // One textual header for every compiler that builds a side of the protocol: clang and GCC for the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Opcodes of the user's own, registered at compile time.
 //
 //     struct sum_block {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The life of a slot in a lane: claim, authorise, execute, complete. The one copy of these
 // semantics: CPU workers, the stepper and the GPU kernels compile it over their own memory.
 // docs/protocol.md#one-interpreter

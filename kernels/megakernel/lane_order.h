@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // In which order a lane looks at slots, over the interpreter's pass over one.
 // docs/protocol.md#lane-pass docs/protocol.md#plain-form docs/protocol.md#priority-form
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Order and scope of an access to memory that several sides share, as types: every compiler that
 // builds a target needs them at compile time.
 #pragma once

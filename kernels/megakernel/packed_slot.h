@@ -1,5 +1,6 @@
-// How operations lie in the argument words of a packed slot (SPEC 3). Lanes judge and execute a
-// copy: the words of the ring may change meanwhile.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// How operations lie in the argument words of a packed slot (docs/protocol.md#packed-layout). Lanes
+// judge and execute a copy: the words of the ring may change meanwhile.
 #pragma once
 
 #include <megakernel/abi.h>

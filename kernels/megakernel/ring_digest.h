@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The summary of a ring that a device sends to the host: a *digest*, a few kilobytes instead of
 // the ring. Occupancy, counts by opcode and by tenant, windows of a few opcodes, and the Count-Min
 // sketches of a ring. docs/protocol.md#ring-digest

@@ -1,5 +1,6 @@
-// The hash of sketches (SPEC 5), which their byte form names: counters of a device and of a host
-// can be merged because both take it from here.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The hash of sketches (docs/protocol.md#sketch-hash), which their byte form names: counters of a
+// device and of a host can be merged because both take it from here.
 #pragma once
 
 #include <megakernel/abi.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /// Strict decoders of what is read back from a device, untrusted bytes all of it.
 /// docs/protocol.md#decode-validation
 export module megakernel.decoder;

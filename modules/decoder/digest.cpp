@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 module;
 #include <megakernel/ring_digest.h>
 
@@ -37,8 +38,8 @@ result<void> expect_at_most(std::uint64_t index, std::uint64_t found,
 
 slot_counts counts_of(const ring_view& ring) noexcept {
   slot_counts counts;
-  const auto count = [](key_counts& counts, std::uint32_t key) {
-    ++(key < counts.of.size() ? counts.of[key] : counts.others);
+  const auto count = [](key_counts& to, std::uint32_t key) {
+    ++(key < to.of.size() ? to.of[key] : to.others);
   };
   for (const slot_snapshot slot : ring) {
     count(counts.opcodes, word(slot.op));

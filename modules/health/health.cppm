@@ -1,5 +1,6 @@
-/// The judgement of a kernel out of what is decoded (SPEC 4, "health"): each sample against those
-/// before it.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+/// The judgement of a kernel out of what is decoded (docs/protocol.md#health-tracker): each sample
+/// against those before it.
 export module megakernel.health;
 export import megakernel.protocol;  // the types it is told in
 export import megakernel.decoder;   // the telemetry it judges

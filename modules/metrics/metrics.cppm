@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /// A kernel as a page that Prometheus reads, out of what was decoded and judged: no kernel has to
 /// run in this process.
 export module megakernel.metrics;

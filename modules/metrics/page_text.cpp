@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 module;
 #include <algorithm>
 #include <array>
@@ -100,7 +101,8 @@ double seconds(std::chrono::nanoseconds time) noexcept {
   return static_cast<double>(time.count()) / 1e9;
 }
 
-// The bound of a page, in lines that are never longer. props/metrics/metrics_props.cpp holds pages to it.
+// The bound of a page, in lines that are never longer. props/metrics/metrics_props.cpp holds pages
+// to it.
 constexpr std::size_t most_families = 48;
 constexpr std::size_t family_bytes = 384;  // its HELP, TYPE and UNIT
 constexpr std::size_t series_bytes = 112;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /// The wire protocol of the persistent-kernel work ring, host side. docs/protocol.md
 export module megakernel.protocol;
 export import :abi;      // what host and device agree on

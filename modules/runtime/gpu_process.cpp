@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 module;
 #include <fcntl.h>
 #include <megakernel/gpu/messages.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /// The system in motion: buffers, producers, a kernel that drains them, and what is
 /// read of it while it runs. docs/protocol.md#one-interpreter
 export module megakernel.runtime;

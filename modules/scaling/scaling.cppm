@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /// How large the next launch should be, and why. docs/protocol.md#launch-policy
 export module megakernel.scaling;
 export import megakernel.protocol;  // the types it is told in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /// Compact, mergeable summaries of telemetry. docs/protocol.md#telemetry-sketch
 export module megakernel.sketch;
 export import :hash;              // key -> bucket, without a division

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /// Every interleaving of lanes and other actors, one access at a time. A library of its own, linked
 /// by tests, fuzzers and replay, and no part of `megakernel`.
 export module megakernel.testing;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Captures without memory: the n-th allocation fails, once and for good, for every n. A call says
 // so or lets std::bad_alloc through, which the command turns into a sentence; nothing is leaked, no
 // file stays open, and what a file then has reads.

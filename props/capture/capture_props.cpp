@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Captures: what is written is read, bit by bit; what is damaged is never read as something else.
 #include <rapidcheck.h>
 #include <sys/resource.h>

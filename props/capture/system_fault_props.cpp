@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Calls of the system that fail: short reads and writes, interruptions, a full disk, a read error,
 // each at the n-th call, once and for good, for every n. What is written around them is what would
 // have been written, or is whole up to there; nothing stays open.

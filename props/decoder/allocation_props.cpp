@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Where the library allocates, and what happens when it cannot: a value, no leak, and an object
 // that still works. Everywhere else it does not allocate at all.
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The decoders against the plain one: on any bytes, on rings that look real, on large ones, and
 // through storage that has seen other rings.
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A digest says of a ring what decoding the ring says, and bytes that say two things are refused.
 // The digests here are made by a plain implementation, which the device's are compared with, too.
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The diagnostician: each finding is named when, and only when, it should be; an hour of mixed load
 // raises no alarm; bytes of any kind do no harm; and it allocates at its first sample only.
 #include <rapidcheck.h>

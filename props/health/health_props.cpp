@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // health_since against its formula, and what each verdict of health_tracker is for. The tracker as
 // a whole is held against a model in tracker_props.cpp.
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // health_tracker against a model that keeps every slot's words and sorts: the same report, look
 // after look, and a refused look changes nothing.
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The interpreter against a plain kernel that was written from the spec alone: whole one-shot
 // launches of hostile rings, byte for byte; and the faults case by case.
 // docs/protocol.md#fault-codes docs/protocol.md#opcode-checks

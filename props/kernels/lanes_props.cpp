@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Lanes and what serves them: handlers of the user's own, files for LOAD_MISS, a watchdog over
 // slots that are stuck, lanes that do not return, and lanes that have nothing to do.
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // In which order a lane of the plain form finds work, with a producer between any two of its looks:
 // everything is found, soon, and what was published first does not wait for all that comes later.
 #include <megakernel/lane_order.h>

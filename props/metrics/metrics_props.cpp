@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // metrics_page: whatever the rings hold, its pages are strict, bounded, and their counters never
 // fall; and where the ring's scenario is known, every value is the one that was put there.
 #include <rapidcheck.h>

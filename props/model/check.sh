@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Checks ring.pml with spin. Prints one line and exits 0 when the outcome is the one demanded, else 1.
 #
 #   check.sh ring | snapshot | liveness   the correct model holds, over its whole state space

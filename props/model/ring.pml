@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 /* The work ring of the megakernel: publish, claim, complete, reclaim, snapshot. README.md in this
  * folder says what is checked and what is left out; check.sh runs it.
  *

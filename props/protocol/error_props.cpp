@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every error code is reached, with the fields its sentence needs; the table is checked to be
 // complete, so that a new code without a way to provoke it turns this test red.
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the tables of refusals share. Include it after all other headers: it imports the library.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The refusals of the runtime: the queue, the lanes, the pump, and the way up and down.
 #include <pthread.h>
 

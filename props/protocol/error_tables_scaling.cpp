@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The refusals of the scaling policy and of what goes with it.
 #include <cstddef>
 #include <cstdint>

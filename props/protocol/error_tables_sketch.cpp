@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The refusals of sketches and of their byte form.
 #include <zlib.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every one and every two flipped bits of a control buffer, and every length from nothing to twice
 // the least one of whatever is read back.
 //

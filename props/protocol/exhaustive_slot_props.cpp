@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every one and every two flipped bits of a slot, of an IO slot, of a debug record and of a
 // sketch's bytes, through all that reads, writes or executes one: against the plain decoder, the
 // plain kernel, or the rule spelled out.

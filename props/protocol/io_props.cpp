@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The IO queue against a model of its states: the same answers, the same
 // refusals, the same bytes. docs/protocol.md#io-publish docs/protocol.md#io-claim
 // docs/protocol.md#io-complete

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Publishers against a model: the same bytes, the same refusals, and no byte changed by
 // a refusal. docs/protocol.md#publish-slot
 #include <rapidcheck.h>

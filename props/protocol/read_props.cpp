@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The readers of single words and records against plain reading of bytes, and the IO queue against
 // a model of its states.
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What was encoded or published is what is decoded.
 #include <rapidcheck.h>
 

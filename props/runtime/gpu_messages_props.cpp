@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the GPU's process takes: questions that the library asks, and no others. Whatever else comes
 // ends the conversation, and a kernel is started in the memory that was sent or not at all.
 #include <fcntl.h>

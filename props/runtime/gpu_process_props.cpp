@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A GPU in a process of its own, over a plugin that needs no GPU (fake_plugin.cpp): whatever
 // becomes of that process, this one is told so in time, keeps nothing of it, and the next runtime
 // works.

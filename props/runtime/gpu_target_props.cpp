@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What a target makes of a GPU that does not do as it should: it waits no longer than it was told
 // to, keeps what is still used, and leaves no thread. The device here is only what it says of
 // itself.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Figures of a ring while a kernel runs: the same whether a device reduces the ring or it is
 // decoded here, and never those of a device that contradicts itself.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Where the runtime allocates, and what happens when it cannot: a value, no leak, nothing half
 // done. What is called while a kernel runs does not allocate at all.
 #include <pthread.h>

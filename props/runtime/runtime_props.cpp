@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What is accepted is run exactly once, whoever publishes and however many lanes there are; what
 // may not run stays as it is; counters wrap as the ABI says.
 #include <array>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Snapshots of a ring that producers, lanes and a reclaimer are working on: no slot is shown as it
 // never was, and the counters obey what snapshot.cppm says of them.
 #include <pthread.h>

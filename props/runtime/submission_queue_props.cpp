@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The queue under pressure: full rings, stuck slots, runs of several producers, what submissions
 // say, and the way down while all of that goes on.
 #include <algorithm>

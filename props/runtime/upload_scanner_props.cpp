@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A device with a ring of its own: everything that is published comes to it, once, whatever the
 // order, and nothing else does.
 #include <algorithm>

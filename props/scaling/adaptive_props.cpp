@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What goes with the policy: accounting, diffusion, gradient step, autotune choice and names.
 #include <rapidcheck.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The arithmetic that must not overflow, at widths where every operand can be tried: the same
 // templates as the library's 32- and 64-bit ones.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Laws of the scaling policy: what every launch keeps, what grows with what, and where it turns.
 #include <rapidcheck.h>
 

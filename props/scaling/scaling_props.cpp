@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The scaling policy, its reasons and its sizing against a plain one, rule by rule.
 #include <rapidcheck.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The byte form of sketches: what survives it, and what damage it does not take.
 #include <rapidcheck.h>
 

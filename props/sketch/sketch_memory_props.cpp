@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What sketches allocate, and what they do without memory.
 #include <rapidcheck.h>
 

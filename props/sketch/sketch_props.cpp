@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Sketches against a textbook one, and their laws.
 #include <rapidcheck.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The stepper by itself: its schedules replay, exploring visits what there is and finds what is
 // wrong; and random schedules of rings too large to explore, under the rules of ring_rules.h.
 #include <rapidcheck.h>

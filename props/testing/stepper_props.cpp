@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every interleaving of small rings, explored: lanes that share slots, producers, an answering
 // host. After every access the rules of ring_rules.h hold, and from every state all that was
 // accepted can still be finished.

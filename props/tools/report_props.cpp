@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What a report keeps of many samples: bounded, and with every spike in it; and what a page makes
 // of texts that are not its own.
 #include <rapidcheck.h>

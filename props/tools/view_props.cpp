@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The full-screen view at any size, of any bytes, after any keys: it never leaves its canvas, lets
 // nothing but printable text through, and says what it must.
 #include <rapidcheck.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Between the library's launches and those of the plain policy. Include it after the library.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A GPU that runs nothing and reduces rings as the plain implementation of digests does, or worse.
 // Include it after the library.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A plugin without a GPU: its lanes are threads that run the library's interpreter over whatever
 // memory they are given, so that what is between a runtime and its device can be tried anywhere.
 // A slot can ask for what a device may do to those who drive it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the plugin of fake_plugin.cpp and its tests agree on.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Targets that do what no test can ask of a real one. Include it after the library.
 #pragma once
 

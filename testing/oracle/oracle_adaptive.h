@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What goes with the policy once more: diffusion, autotune choice and gradient step, each
 // operation rounded by itself, whatever the compiler would like. docs/protocol.md#diffusion
 #pragma once

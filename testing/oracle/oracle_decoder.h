@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A second, deliberately plain decoder of the same bytes. docs/protocol.md#decode-validation
 //
 // It is the oracle of the property tests and the "plain branchy decoder" of the benchmarks: one

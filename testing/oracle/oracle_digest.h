@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The digest of a ring once more: made slot by slot, as kernels/megakernel/ring_digest.h describes
 // it, and judged law by law. It shares no code with library and kernels and spells the numbers of
 // the wire out. C++17, because it is held against the device's, too.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Which buffer a refusal is about, by the names of its code and of the buffer.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A second, deliberately plain kernel: one-shot execution on vectors of words.
 // docs/protocol.md#lane-pass
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Why the plain policy decides as it does: the rules that apply to a launch, by their documented
 // names, and the numbers each of them compares. It is told from what came out, not on the way.
 #pragma once

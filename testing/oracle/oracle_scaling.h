@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The launch policy once more, straight from the specification's text: every number as wide as it
 // takes, every division written where the text has it, nothing shared with the library.
 #pragma once

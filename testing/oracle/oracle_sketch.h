@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A Count-Min sketch once more, word for word as the specification has it.
 // docs/protocol.md#sketch-hash
 #pragma once

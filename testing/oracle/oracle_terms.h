@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the library decodes, in the plain decoder's terms, and the three ways to decode one pair of
 // buffers against it. Include it after all other headers: it imports the library.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A model of publishing: a ring as a table of words, the rules one after the other in the
 // order in which their errors are documented, and random steps to take on it. It does not know the
 // library; the numbers are the wire's. docs/protocol.md#publish-slot

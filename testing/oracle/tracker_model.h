@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A model of health_tracker that keeps every slot's words and sorts. Nothing here knows the
 // library.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the tests of captures share: frames that own their bytes, made-up runs of them, files that
 // go away. Include it after all other headers: it imports the command's parts.
 #pragma once

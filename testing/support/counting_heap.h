@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A global heap that counts blocks and can be told to fail. Include it in exactly one file of a
 // program: it defines the replaceable allocation functions.
 #pragma once

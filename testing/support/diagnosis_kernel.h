@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A kernel made up for the diagnostician: its buffers are the library's own, its work is published
 // by the library's publisher, and what its lanes do from one sample to the next is told in numbers.
 #pragma once

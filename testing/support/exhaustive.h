@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Tests that try every case there is, and so need no generator.
 #pragma once
 

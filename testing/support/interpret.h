@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // One-shot launches of the library's interpreter and of the plain kernel on the same words. Include
 // it after the library.
 #pragma once

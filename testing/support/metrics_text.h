@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A strict reader of metrics pages, in OpenMetrics 1.0 or in the older text format, written from
 // their specifications: it knows nothing of the library. What a page does wrong is a sentence.
 #pragma once

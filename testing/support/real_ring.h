@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The steps of the ring model on a real ring, by the library's publisher. Include it after the
 // library.
 #pragma once

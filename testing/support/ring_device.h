@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A device on a thread of this machine that works on a ring of its own, as a GPU does whose ring is
 // in its memory: slots come in runs, some calls after they were sent, and the host's ring is told
 // the statuses. What it runs is the library's interpreter. Include it after the library.

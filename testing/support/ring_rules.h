@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The rules of a ring that lanes drain and producers fill, asked after every
 // access of every actor. Plain words and numbers: nothing here knows the library.
 // docs/protocol.md#slot-status docs/protocol.md#claim

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Random steps for the ring model, mostly ones that could succeed.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Rings of thousands of slots out of a few numbers, which is what RapidCheck draws, shrinks and
 // shows; the words come from a seed.
 #pragma once

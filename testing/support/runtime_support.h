@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the tests of the running system share: kernels on CPU workers, waits that end, and tests
 // that are run once, since many threads are in them and many slots. Include it after all other
 // headers: it imports the library.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the properties of the scaling policy share: requests and policies that reach its edges.
 // Include it after all other headers: it imports the library.
 #pragma once

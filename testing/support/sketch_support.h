@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the properties of sketches share: a textbook sketch, and shapes, entries and rings to fill
 // one with. Include it after all other headers: it imports the library.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Actors on the host's side of a stepped ring, and the rules over a stepper's records. A template
 // of the library's memory and records, so that it can stand before the import.
 #pragma once

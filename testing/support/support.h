@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the property tests share: generators that reach boundaries, byte buffers of any alignment,
 // and a way to say where two decodings differ. Nothing here knows the library.
 #pragma once

@@ -1,8 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <cstdint>
 #include <expected>
 #include <functional>
 #include <span>
 #include <string_view>
+import megakernel;
 import megakernel.testing;
 
 // Two lanes on one slot: run once, whatever the schedule.

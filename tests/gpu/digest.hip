@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Digests that the device makes of rings, word for word those of a plain implementation on this
 // processor: random rings, hostile ones included, in the device's memory and in the host's; more
 // windows than there is room for; and through the plugin, of a kernel that runs meanwhile.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The kernels themselves, started as the runtime starts them.
 //
 // One-shot: thousands of random programs, hostile ones included, whose end does not depend on the

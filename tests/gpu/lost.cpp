@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A device that is lost, and the program that goes on: a GPU in a process of its own runs slots,
 // loses its device by a handler that crashes, says `device_failed`, and a new runtime of this
 // process drains what it is given, several times over.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the kernels of lost_kernels.hip and their test agree on.
 #pragma once
 

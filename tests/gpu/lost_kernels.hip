@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Kernels with a handler that can take the device along; see lost.cpp.
 #include <megakernel/gpu/plugin_main.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The same bytes in, the same bytes out: tens of thousands of small random systems, each run once
 // by a lane of the device and once by this processor, from one source. Every opcode occurs with
 // good and with hostile arguments; every buffer is compared to the last byte.

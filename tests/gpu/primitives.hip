@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the kernels stand on, checked on the device: atomics of both widths and all scopes lose
 // nothing, the lanes of a wave agree as a plain loop over them says, a release carries what came
 // before it, quads are whole, and the clock runs.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // SIGINT and SIGTERM as a count, for loops that end in order.
 #pragma once
 

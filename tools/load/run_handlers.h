@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The opcodes of `megakernel run`'s own, for every target that it can run on.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The kernels of `megakernel run --target gpu`.
 #include <megakernel/gpu/plugin_main.h>
 

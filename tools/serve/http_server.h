@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Pages over HTTP, made when they are asked for.
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Sourced by the scripts that test the command, with their arguments MEGAKERNEL SAMPLES CASE.
 #
 # A case is a function named case_*. `expect STATUS [PATTERN] -- COMMAND...` runs a command and

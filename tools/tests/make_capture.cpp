@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Writes a capture of a kernel that never was, the same for the same arguments, for the tests of
 // what reads captures: make_capture FILE FRAMES PERIOD_US SLOTS [plain|eventful|hostile]
 //

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # One test of the metrics: metrics.sh MEGAKERNEL SAMPLES CASE. Without CASE it lists the cases.
 source "$(dirname "$0")/common.sh"
 export TSAN_OPTIONS=exitcode=99

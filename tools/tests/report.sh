@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # One test of `megakernel report`: report.sh MEGAKERNEL SAMPLES CASE. Without CASE it lists the cases.
 source "$(dirname "$0")/common.sh"
 check=$(dirname "$0")/report_check.py

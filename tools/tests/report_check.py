@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Checks what `megakernel report` wrote against the lines of the same capture.
 
 report_check.py html FILE LINES | perfetto FILE LINES

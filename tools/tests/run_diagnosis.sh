@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Failures that are made to happen, and whether they are found:
 # run_diagnosis.sh MEGAKERNEL SAMPLES CASE. Without CASE it lists the cases.
 source "$(dirname "$0")/common.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # One test of the full-screen view on a real terminal: view.sh MEGAKERNEL SAMPLES CASE. Without CASE
 # it lists the cases. Needs tmux; without it the cases are skipped.
 source "$(dirname "$0")/common.sh"

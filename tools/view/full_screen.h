@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The full-screen view on a real terminal: shows observations, reads keys.
 #pragma once
 

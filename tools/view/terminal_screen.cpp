@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "view/terminal_screen.h"
 
 #define NCURSES_WIDECHAR 1

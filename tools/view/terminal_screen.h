@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A terminal that a canvas is shown on: alternate screen, keys, sizes. Through ncurses.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The device's atomic accesses. Each names its order and its scope (memory_order.h) and becomes one
 // access of exactly these: a relaxed load is a load, never a read-modify-write.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The mailbox between host and persistent kernel, beside the protocol, and the wave that goes
 // between them: of the kernel it alone looks at the control buffer and the mailbox, in the host's
 // memory, and writes the counts there.

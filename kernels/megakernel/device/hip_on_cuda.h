@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The HIP this project uses, wherever it is compiled: on AMD it is HIP itself, on NVIDIA each name
 // stands for its CUDA twin. Only names in use are here; the distribution's own HIP headers do not
 // compile against a current CUDA.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The kernels: the persistent form in ring order and by priority, and the one-shot form, compiled
 // with a list of handlers.
 //

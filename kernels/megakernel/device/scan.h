@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Telemetry of a ring where the ring is: occupancy, counts by tenant and by opcode, windows of a
 // few opcodes, and Count-Min sketches equal to the host's, counter by counter, so that a poll moves
 // kilobytes, not the ring: a digest, see ring_digest.h. The kernels run one after the other on one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Memory that lanes of a device and threads of the host share, for the interpreter: in device code
 // the device's atomics, in host code of the same source the compiler's.
 #pragma once

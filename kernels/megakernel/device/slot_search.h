@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Where a wave of a persistent kernel looks for work next: over a ring in the host's memory, where
 // a sample is a trip over the bus, and over one in the device's, where bits say what has come.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The lane primitives beside arithmetic and atomics: agree with the other lanes of its wave, move
 // 16 bytes at once, wait a little, tell the time. A wave has 32 or 64 lanes: nothing here assumes
 // which.

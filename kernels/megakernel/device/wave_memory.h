@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Memory and counters of a wave that works on slots together: what it has fetched of the ring and
 // of the control buffer stands in shared memory, counts add up there, and one fence stands for all
 // of its slots.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The forms for waves: a lane a slot, fetched together, executed by the interpreter.
 // docs/protocol.md#plain-form docs/protocol.md#priority-form
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A ring in the device's memory. The host publishes into its own ring, and its slots are copied to
 // the device's in ranges, by the copy engine: lanes neither read nor poll the host's slots. A range
 // is announced in the mailbox once it is there whole, and is the lanes' from then on.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Finding a plugin of gpu_plugin.h: the one way of the library and of the process that
 // drives a GPU for it.
 #pragma once

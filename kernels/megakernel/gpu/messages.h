@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The messages between the library and the process that drives a GPU for it, over a socket that
 // keeps messages apart: one question, one answer. Both are built from one version of this header
 // and run on one machine, so words are in its byte order; nothing else is taken for granted, as

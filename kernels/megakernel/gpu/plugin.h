@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The interface between the runtime and a GPU plugin: a shared object with one function, so that
 // the library itself needs no GPU toolkit. Everything here is plain data of a fixed layout; library
 // and plugin are built from one version of this header, and say so to each other.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The plugin of gpu_plugin.h, for the one source that names a program's handlers:
 //
 //     #include <megakernel/gpu/gpu_plugin_main.h>

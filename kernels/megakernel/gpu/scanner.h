@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The host's side of device/scan.h: memory for a scan, taken once, and the kernels of a scan
 // one after the other on a stream of their own. With a persistent kernel resident nothing may be
 // allocated or loaded, so all of that happens in `prepare`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The process that drives a GPU for a program of the library: what a driver or a handler crashes
 // takes this one along, and not the program.
 //

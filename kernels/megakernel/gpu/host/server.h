@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The replies of the process that drives a GPU; the socket is main.cpp's.
 #pragma once
 
