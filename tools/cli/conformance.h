@@ -1,0 +1,7 @@
+// The command line of `megakernel conformance`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+/// Adds `megakernel conformance`, which sets the exit status.
+void add_conformance(CLI::App& app, int& exit_code);
