@@ -7,20 +7,17 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <utility>
 
-#include "cli/capture_options.h"
+#include "cli/options.h"
 #include "cli/output.h"
 #include "cli/replay.h"
 #include "cli/signals.h"
+#include "cli/status.h"
 #include "observe/capture_player.h"
 #include "observe/capture_reader.h"
 #include "observe/observer.h"
@@ -39,8 +36,6 @@ namespace {
 
 using namespace megakernel::tool;
 using namespace std::chrono_literals;
-
-enum exit_status : int { fine = 0, unusable = 1 };
 
 struct replay_options {
   std::string file;
@@ -119,23 +114,14 @@ class replay_command {
     }
     catch_signals();
     const bool whole = play(capture, *watching);
-    if (const int failure = to_.finish(); failure != 0) return give_up_output(failure);
-    return whole ? fine : unusable;
+    return finish(to_, whole ? success : unusable);
   }
 
  private:
   [[nodiscard]] bool json() const { return options_.format == "json"; }
 
   int give_up(std::string_view why) const {
-    std::fputs(fmt::format("megakernel: {}: {}\n", printable(options_.file), why).c_str(), stderr);
-    return unusable;
-  }
-  static int give_up_output(int failure) {
-    std::fputs(
-        fmt::format("megakernel: The output could not be written: {}.\n", std::strerror(failure))
-            .c_str(),
-        stderr);
-    return unusable;
+    return megakernel::tool::give_up(about(options_.file, why));
   }
 
   /// The exit status, where there is a terminal to show the view on and nothing else was asked for.
@@ -147,15 +133,14 @@ class replay_command {
     const auto on =
         full_screen::open("megakernel replay  " + printable(options_.file), style_.colour);
     if (on == nullptr && options_.view == "auto") return std::nullopt;
-    if (on == nullptr)
-      return give_up("There is no terminal to show the view on. Leave --view out.");
+    if (on == nullptr) return give_up(no_terminal);
     catch_signals();
     constexpr double fastest = 1024;
     const double speed = options_.speed == "max" ? fastest : std::stod(options_.speed);
     const auto played =
         ::play(*from, *on, {.speed = speed, .from = from_seconds(options_.from.value_or(0))},
                signals_caught);
-    if (played) return fine;
+    if (played) return success;
     return give_up(played.error());
   }
 
@@ -210,6 +195,13 @@ class replay_command {
   output to_;
 };
 
+std::string check_speed(const std::string& text) {
+  const auto value = parse_decimal(text);
+  return text == "max" || (value && *value >= 1e-6 && *value <= 1e6)
+             ? ""
+             : "A number from 0.000001 to 1000000 is needed, or max.";
+}
+
 }  // namespace
 
 int replay_capture(const std::string& file, const std::string& view, const std::string& colour) {
@@ -223,57 +215,28 @@ int replay_capture(const std::string& file, const std::string& view, const std::
 void add_replay(CLI::App& app, int& exit_code) {
   CLI::App& command = *app.add_subcommand("replay", "Play a capture back, at any speed");
   const auto options = std::make_shared<replay_options>();
-  command.add_option("file", options->file, "What `megakernel run --capture` has written")
-      ->type_name("FILE")
-      ->required()
-      ->check([](const std::string& name) {
-        return name.empty() ? std::string("A file name is empty.") : std::string();
-      });
+  const auto seconds = [&](const char* option, std::optional<double>& to, const char* help) {
+    command.add_option(option, to, help)->type_name("SECONDS")->check(is_seconds());
+  };
+  add_file(command, "file", options->file, "What `megakernel run --capture` has written")
+      ->required();
   command.add_option("--speed", options->speed, "Times as fast as it was, or max: without a pause")
       ->type_name("X|max")
       ->capture_default_str()
-      ->check([](const std::string& text) {
-        double value = 0;
-        const bool number = text == "max" || (CLI::detail::lexical_cast(text, value) &&
-                                              value >= 1e-6 && value <= 1e6);
-        return number ? std::string()
-                      : std::string("A number from 0.000001 to 1000000 is needed, or max.");
-      });
-  command.add_option("--from", options->from, "Begin so many seconds after the capture did [0]")
-      ->type_name("SECONDS")
-      ->check(check_seconds);
-  command.add_option("--to", options->to, "End there [the end of the capture]")
-      ->type_name("SECONDS")
-      ->check(check_seconds);
-  command
-      .add_option("--every", options->every,
-                  "A line every so many seconds of the capture [a line a frame]")
-      ->type_name("SECONDS")
-      ->check(check_seconds);
-  command
-      .add_option("--patience", options->hold_time,
-                  "Seconds that nothing may be drained before it counts as stalled")
-      ->type_name("SECONDS")
-      ->capture_default_str()
-      ->check(check_seconds);
+      ->check(check_speed);
+  seconds("--from", options->from, "Begin so many seconds after the capture did [0]");
+  seconds("--to", options->to, "End there [the end of the capture]");
+  seconds("--every", options->every,
+          "A line every so many seconds of the capture [a line a frame]");
+  add_patience(command, options->hold_time,
+               "Seconds that nothing may be drained before it counts as stalled");
   command.add_flag("--step", options->step, "A frame for each line of standard input; q ends");
-  command
-      .add_option("--format", options->format,
-                  "A line a frame, for a person or as JSON; auto: lines, where there is no view")
-      ->check(CLI::IsMember({"auto", "lines", "json"}))
-      ->type_name("auto|lines|json")
-      ->capture_default_str();
-  command
-      .add_option("--view", options->view,
-                  "The full-screen view; auto: on a terminal, without --format, --every, --to, "
-                  "--step")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->type_name("auto|always|never")
-      ->capture_default_str();
-  command.add_option("--color,--colour", options->colour, "Colours in the view and the lines")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->type_name("auto|always|never")
-      ->capture_default_str();
+  add_choice(command, "--format", options->format, {"auto", "lines", "json"},
+             "A line a frame, for a person or as JSON; auto: lines, where there is no view");
+  add_view(command, options->view,
+           "The full-screen view; auto: on a terminal, without --format, --every, --to, "
+           "--step");
+  add_colour(command, options->colour, "Colours in the view and the lines");
   command.footer(
       "Examples:\n"
       "  megakernel replay run.mkcap\n"

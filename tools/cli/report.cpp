@@ -5,18 +5,18 @@
 #include <CLI/CLI.hpp>
 
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <expected>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "cli/options.h"
 #include "cli/output.h"
 #include "cli/report.h"
+#include "cli/status.h"
 #include "cli/whole_file.h"
 #include "observe/capture.h"
 #include "observe/capture_reader.h"
@@ -38,8 +38,6 @@ namespace {
 
 using namespace megakernel::tool;
 using namespace std::chrono_literals;
-
-enum exit_status : int { healthy = 0, unusable = 1, attention = 3 };
 
 struct report_options {
   std::string capture;
@@ -90,46 +88,38 @@ class report_command {
     if (!to_stdout) {
       // Before the long work, not after it.
       if (const auto fine = check_writable(options_.file); !fine)
-        return give_up(options_.file, fine.error());
+        return give_up(about(options_.file, fine.error()));
       if (same_file(options_.file, options_.capture))
-        return give_up(options_.file, "It is the capture itself. Name another file.");
+        return give_up(about(options_.file, "It is the capture itself. Name another file."));
     }
     auto opened = capture_reader::open(options_.capture);
-    if (!opened) return give_up(options_.capture, opened.error());
+    if (!opened) return give_up(about(options_.capture, opened.error()));
     if (opened->frames() == 0) {
-      return give_up(options_.capture, opened->damage().empty()
-                                           ? "There is no frame in it: nothing was captured."
-                                           : opened->damage());
+      return give_up(about(options_.capture, opened->damage().empty()
+                                                 ? "There is no frame in it: nothing was captured."
+                                                 : opened->damage()));
     }
     outcome written;
     if (to_stdout) {
       output to(STDOUT_FILENO);
       written = write(*opened, to);
-      const int failure = to.finish();
-      if (written && failure != 0) return give_up_output(failure);
+      if (!written) {
+        to.flush();
+      } else if (finish(to, success) != success) {
+        return unusable;
+      }
     } else {
       written = write_whole_file(options_.file, [&](output& to) { return write(*opened, to); });
     }
-    if (!written) return give_up(refused_ ? options_.capture : options_.file, written.error());
+    if (!written)
+      return give_up(about(refused_ ? options_.capture : options_.file, written.error()));
     if (left_out_ != 0)
-      return give_up(options_.capture, left_out_text() + " All others are in it.");
-    return attention_ ? attention : healthy;
+      return give_up(about(options_.capture, left_out_text() + " All others are in it."));
+    return attention_ ? attention : success;
   }
 
  private:
   using outcome = std::expected<void, std::string>;
-
-  static int give_up(std::string_view file, std::string_view why) {
-    std::fputs(fmt::format("megakernel: {}: {}\n", printable(file), why).c_str(), stderr);
-    return unusable;
-  }
-  static int give_up_output(int failure) {
-    std::fputs(
-        fmt::format("megakernel: The output could not be written: {}.\n", std::strerror(failure))
-            .c_str(),
-        stderr);
-    return unusable;
-  }
 
   [[nodiscard]] std::string left_out_text() const {
     return fmt::format("{} cannot be read. {}", counted(left_out_, "frame"), first_left_out_);
@@ -138,8 +128,7 @@ class report_command {
   /// Every look at the capture; the error is a sentence about it.
   template <class Use>
   outcome look_at(capture_reader& capture, const output& to, Use use) {
-    const auto hold_time = std::chrono::nanoseconds(std::llround(options_.hold_time * 1e9));
-    auto watching = observer::make(capture.header().windows, hold_time);
+    auto watching = observer::make(capture.header().windows, from_seconds(options_.hold_time));
     if (!watching) return std::unexpected(watching.error());
     progress_line progress;
     std::uint64_t samples = 0;
@@ -240,40 +229,18 @@ void add_report(CLI::App& app, int& exit_code) {
   CLI::App& command = *app.add_subcommand(
       "report", "Make a page with plots of a capture, a trace for Perfetto, or JSON lines");
   const auto options = std::make_shared<report_options>();
-  const auto not_empty = [](const std::string& name) {
-    return name.empty() ? std::string("A file name is empty.") : std::string();
-  };
-  command.add_option("capture", options->capture, "What `megakernel run --capture` wrote")
+  add_file(command, "capture", options->capture, "What `megakernel run --capture` wrote")
       ->type_name("CAPTURE")
-      ->required()
-      ->check(not_empty);
-  command
-      .add_option(
-          "-o,--output", options->file,
-          "Where to write it; '-' is standard output. A file that is there is replaced when "
-          "the new one is whole")
-      ->type_name("FILE")
-      ->required()
-      ->check(not_empty);
-  command
-      .add_option("--format", options->format,
-                  "A page for a browser, a trace for ui.perfetto.dev, or a line a look")
-      ->check(CLI::IsMember({"html", "perfetto", "json"}))
-      ->type_name("html|perfetto|json")
-      ->capture_default_str();
-  command
-      .add_option("--patience", options->hold_time,
-                  "Seconds in which nothing is drained before that is an alarm")
-      ->check([](const std::string& text) {
-        double value = 0;
-        const bool number = CLI::detail::lexical_cast(text, value);
-        constexpr double longest = 1e6;
-        return number && value >= 0 && value <= longest
-                   ? std::string()
-                   : std::string("A number of seconds from 0 to 1000000 is needed.");
-      })
-      ->type_name("SECONDS")
-      ->capture_default_str();
+      ->required();
+  add_file(command, "-o,--output", options->file,
+           "Where to write it; '-' is standard output. A file that is there is replaced when "
+           "the new one is whole")
+      ->required();
+  add_choice(command, "--format", options->format, {"html", "perfetto", "json"},
+             "A page for a browser, a trace for ui.perfetto.dev, or a line a look");
+  constexpr double longest = 1e6;
+  add_patience(command, options->hold_time,
+               "Seconds in which nothing is drained before that is an alarm", longest);
   command.footer(
       "Examples:\n"
       "  megakernel report run.capture -o report.html\n"

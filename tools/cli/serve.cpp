@@ -5,8 +5,6 @@
 
 #include <csignal>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <expected>
 #include <memory>
 #include <optional>
@@ -16,10 +14,10 @@
 #include <vector>
 
 #include "cli/input.h"
-#include "cli/numbers.h"
+#include "cli/options.h"
 #include "cli/output.h"
 #include "cli/serve.h"
-#include "observe/verdict.h"
+#include "cli/status.h"
 #include "render/run.h"
 #include "report/report.h"
 #include "serve/http_server.h"
@@ -33,13 +31,6 @@ using namespace megakernel::tool;
 using megakernel::metrics_page;
 using megakernel::opcode;
 using megakernel::word;
-
-enum exit_status : int { healthy = 0, unusable = 1 };
-
-int give_up(std::string_view sentence) {
-  std::fputs(fmt::format("megakernel: {}\n", sentence).c_str(), stderr);
-  return unusable;
-}
 
 struct serve_options {
   std::string listen = "127.0.0.1:9464";
@@ -77,7 +68,7 @@ class reported_pages {
   std::expected<metrics_response, std::string> page(std::string_view accept) {
     auto made = pages_.page(accept);
     if (std::string now = pages_.trouble(); now != reported_) {
-      (void)give_up(now.empty() ? std::string("The files are read again.") : now);
+      complain(now.empty() ? std::string("The files are read again.") : now);
       reported_ = std::move(now);
     }
     return made;
@@ -91,8 +82,7 @@ class reported_pages {
 int serve(const serve_options& options) {
   file_metrics::files files{
       .control = options.control, .ring = options.ring, .max_bytes = options.max_bytes};
-  for (const std::string& text : options.window_opcodes)
-    files.windows.push_back(opcode{*parse_number<word>(text)});  // the command line has checked it
+  files.windows = parse_opcodes(options.window_opcodes);
   auto made = file_metrics::make(files, {.top_tenants = options.top,
                                          .top_opcodes = options.top,
                                          .version = MEGAKERNEL_VERSION,
@@ -106,10 +96,13 @@ int serve(const serve_options& options) {
   if (!server) return give_up(server.error());
   output to(STDOUT_FILENO);
   to.write(fmt::format("The metrics are at {}\n", (*server)->url()));
-  if (const int failure = to.finish(); failure != 0)
-    return give_up(fmt::format("The output could not be written: {}.", std::strerror(failure)));
+  if (finish(to, success) != success) return unusable;
   ending.wait();
-  return healthy;
+  return success;
+}
+
+std::string is_read_again(const std::string& name) {
+  return name == "-" ? "The standard input can be read only once; name a file." : "";
 }
 
 }  // namespace
@@ -118,52 +111,22 @@ void add_serve(CLI::App& app, int& exit_code) {
   CLI::App& command =
       *app.add_subcommand("serve", "Answer Prometheus with a kernel's metrics, read from files");
   const auto options = std::make_shared<serve_options>();
-  const auto file = [](const std::string& name) {
-    if (name.empty()) return std::string("A file name is empty.");
-    return name == "-" ? std::string("The standard input can be read only once; name a file.")
-                       : std::string();
-  };
-  command
-      .add_option("--control", options->control,
-                  "Control buffer, read anew for each answer; it need not be there yet")
-      ->type_name("FILE")
-      ->check(file)
+  add_file(command, "--control", options->control,
+           "Control buffer, read anew for each answer; it need not be there yet")
+      ->check(is_read_again)
       ->required();
-  command.add_option("--ring", options->ring, "Ring, likewise")
-      ->type_name("FILE")
-      ->check(file)
-      ->required();
-  command.add_option("--listen", options->listen, "Where to answer; port 0 is any that is free")
-      ->type_name("HOST:PORT")
-      ->check([](const std::string& text) {
-        const auto where = parse_listen_address(text);
-        return where ? std::string() : where.error();
-      })
-      ->capture_default_str();
+  add_file(command, "--ring", options->ring, "Ring, likewise")->check(is_read_again)->required();
+  add_listen(command, "--listen", options->listen, "Where to answer; port 0 is any that is free");
   command
       .add_option("--top", options->top,
                   "Tenants, and opcodes, that have series of their own; the others are in one")
       ->check(CLI::Range(0u, metrics_page::most_named))
       ->type_name("N")
       ->capture_default_str();
-  command
-      .add_option("--window-opcode", options->window_opcodes,
-                  "Opcode whose slots form windows, decimal or 0x...; may be repeated")
-      ->type_name("N")
-      ->take_all()
-      ->expected(1)
-      ->check([](const std::string& text) {
-        return parse_number<word>(text)
-                   ? std::string()
-                   : std::string("An opcode is a number from 0 to 4294967295.");
-      });
-  command
-      .add_option("--max-bytes", options->max_bytes,
-                  "Refuse a file over this size: 4096, 64M, 2GiB... (1 GiB for the ring, 64 MiB "
-                  "for the control buffer)")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1} << 40))
-      ->type_name("SIZE");
+  add_window_opcodes(command, options->window_opcodes);
+  add_max_bytes(command, options->max_bytes,
+                "Refuse a file over this size: 4096, 64M, 2GiB... (1 GiB for the ring, 64 MiB "
+                "for the control buffer)");
   command.footer(
       "Examples:\n"
       "  megakernel serve --control control.bin --ring ring.bin\n"

@@ -6,12 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <expected>
 #include <memory>
@@ -19,19 +15,18 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include "cli/capture_options.h"
 #include "cli/input.h"
 #include "cli/numbers.h"
+#include "cli/options.h"
 #include "cli/output.h"
 #include "cli/sketch.h"
+#include "cli/status.h"
 #include "observe/capture_input.h"
 #include "observe/frame.h"
 #include "observe/sketch.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "render/run.h"
 #include "report/report.h"
@@ -45,19 +40,16 @@ using namespace megakernel::tool;
 using megakernel::telemetry_sketch;
 using megakernel::word;
 
-enum exit_status : int { fine = 0, unusable = 1 };
-
 /// A value, or a sentence that says why there is none.
 template <class T = void>
 using outcome = std::expected<T, std::string>;
 
-std::unexpected<std::string> about(std::string_view file, std::string_view why) {
-  return std::unexpected(
-      fmt::format("{}: {}", printable(file == "-" ? "standard input" : file), why));
+std::unexpected<std::string> refuse(std::string_view file, std::string_view why) {
+  return std::unexpected(about_input(file, why));
 }
 
-std::unexpected<std::string> about(std::string_view file, const megakernel::error& why) {
-  return about(file, why.message().text());
+std::unexpected<std::string> refuse(std::string_view file, const megakernel::error& why) {
+  return refuse(file, why.message().text());
 }
 
 /// `N` or `FIRST-LAST`.
@@ -78,8 +70,7 @@ struct sketch_options {
   std::vector<std::string> files;
   std::string to;
   std::string format = "table";
-  std::uint64_t max_bytes = std::uint64_t{1} << 30;
-  double timeout = 10;
+  input_bounds bounds;
   std::uint64_t depth = 4;
   std::uint64_t width = 1024;
   std::vector<sketch_key> keys;
@@ -90,11 +81,8 @@ struct sketch_options {
 };
 
 outcome<input> load(const sketch_options& options, const std::string& file) {
-  auto read = read_input(
-      file,
-      {.max_bytes = options.max_bytes,
-       .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout * 1000))});
-  if (!read) return about(file, sentence(read.error()));
+  auto read = read_input(file, options.bounds.limits(usual_ring_bytes));
+  if (!read) return refuse(file, sentence(read.error()));
   return std::move(*read);
 }
 
@@ -106,7 +94,7 @@ outcome<telemetry_sketch> load_sketch(const sketch_options& options, const std::
   const auto read = load(options, file);
   if (!read) return std::unexpected(read.error());
   auto sketch = megakernel::read_telemetry_sketch(bytes_of(*read));
-  if (!sketch) return about(file, sketch.error());
+  if (!sketch) return refuse(file, sketch.error());
   return std::move(*sketch);
 }
 
@@ -128,7 +116,7 @@ outcome<snapshot> load_snapshot(const sketch_options& options) {
   snapshot found;
   if (!options.capture.file.empty()) {
     auto frame = read_captured_frame(options.capture.file, options.capture.at());
-    if (!frame) return about(options.capture.file, frame.error());
+    if (!frame) return refuse(options.capture.file, frame.error());
     found.frame = std::move(*frame);
     found.captured = true;
     return found;
@@ -145,19 +133,19 @@ outcome<snapshot> load_snapshot(const sketch_options& options) {
 std::unexpected<std::string> blame(const sketch_options& options, const megakernel::error& why) {
   if (why.buffer == megakernel::buffer::sketch)
     return std::unexpected(std::string(why.message().text()));
-  if (!options.capture.file.empty()) return about(options.capture.file, why);
-  return about(why.buffer == megakernel::buffer::ring ? options.ring : options.control, why);
+  if (!options.capture.file.empty()) return refuse(options.capture.file, why);
+  return refuse(why.buffer == megakernel::buffer::ring ? options.ring : options.control, why);
 }
 
 outcome<std::uint64_t> store(const telemetry_sketch& sketch, const std::string& file) {
   const auto bytes = megakernel::write_sketch(sketch);
-  if (!bytes) return about(file, bytes.error());
+  if (!bytes) return refuse(file, bytes.error());
   const bool to_stdout = file == "-";
   const int descriptor = to_stdout
                              ? STDOUT_FILENO
                              : ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor < 0)
-    return about(file, fmt::format("It cannot be written: {}.", std::strerror(errno)));
+    return refuse(file, fmt::format("It cannot be written: {}.", std::strerror(errno)));
   output to(descriptor);
   to.write({reinterpret_cast<const char*>(bytes->data()), bytes->size()});
   int failure = to.finish();
@@ -172,14 +160,6 @@ outcome<std::uint64_t> store(const telemetry_sketch& sketch, const std::string& 
 
 sketch_style style_of(const sketch_options& options) {
   return {.json = options.format == "json", .width = screen_width()};
-}
-
-outcome<> finish(output& to) {
-  if (const int failure = to.finish(); failure != 0) {
-    return std::unexpected(
-        fmt::format("The output could not be written: {}.", std::strerror(failure)));
-  }
-  return {};
 }
 
 /// Writes the file, and says so unless it went to standard output.
@@ -212,7 +192,7 @@ outcome<> merge(const sketch_options& options) {
   for (const std::string& file : std::span(options.files).subspan(1)) {
     const auto next = load_sketch(options, file);
     if (!next) return std::unexpected(next.error());
-    if (auto merged = sum->merge(*next); !merged) return about(file, merged.error());
+    if (auto merged = sum->merge(*next); !merged) return refuse(file, merged.error());
   }
   return deliver(*sum, options);
 }
@@ -260,36 +240,122 @@ outcome<> top(const sketch_options& options) {
   return finish(to);
 }
 
-std::string not_empty(const std::string& name) {
-  return name.empty() ? "A file name is empty." : "";
-}
+/// The subcommands, whose options are one set of values.
+class sketch_commands {
+ public:
+  sketch_commands(CLI::App& sketch, int& exit_code) : sketch_(sketch), exit_code_(exit_code) {}
 
-void add_dumps(CLI::App& command, sketch_options& options) {
-  auto* const control =
-      command.add_option("--control", options.control, "Control buffer; '-' is standard input")
-          ->type_name("FILE")
-          ->check(not_empty);
-  auto* const ring =
-      command.add_option("--ring", options.ring, "Ring")->type_name("FILE")->check(not_empty);
-  control->needs(ring);
-  ring->needs(control);
-  add_capture(command, options.capture, nullptr)->excludes(control);
-}
+  void add_build() {
+    CLI::App& command = add("build", "Sketch a dump of a control buffer and a ring", build);
+    add_snapshot(command);
+    add_destination(command);
+    command.add_option("--depth", options_->depth, "Rows: each makes a bad estimate e times rarer")
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{64}))
+        ->type_name("N")
+        ->capture_default_str();
+    command.add_option("--width", options_->width, "Columns: twice as many halve the error")
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 24))
+        ->type_name("N")
+        ->capture_default_str();
+  }
 
-void add_files(CLI::App& command, sketch_options& options, int most) {
-  command.add_option("file", options.files, "Sketch that `build` or `merge` has written")
-      ->type_name("FILE")
-      ->required()
-      ->expected(1, most)
-      ->check(not_empty);
-}
+  void add_merge() {
+    constexpr int any_number = 1 << 20;
+    CLI::App& command = add("merge", "Add sketches of one shape up", merge);
+    add_files(command, any_number);
+    add_destination(command);
+  }
 
-void add_destination(CLI::App& command, sketch_options& options) {
-  command.add_option("-o,--output", options.to, "Where the sketch goes; '-' is standard output")
-      ->type_name("FILE")
-      ->required()
-      ->check(not_empty);
-}
+  void add_query() {
+    CLI::App& command = add("query", "Say how often keys were counted", query);
+    add_files(command, 1);
+    auto* const keys = command.add_option_group("keys", "What to look up; each may be repeated");
+    const auto key = [&](const char* option, sketch_of what, const char* help) {
+      keys->add_option_function<std::vector<std::string>>(
+              option,
+              [options = options_, what](const std::vector<std::string>& texts) {
+                for (const std::string& text : texts)
+                  options->keys.push_back({.what = what, .key = *parse_number<word>(text)});
+              },
+              help)
+          ->type_name("N")
+          ->take_all()
+          ->expected(1)
+          ->allow_extra_args(false)
+          ->check(is_word("A key"));
+    };
+    key("--opcode", sketch_of::opcode, "Slots of an opcode, decimal or 0x...");
+    key("--active-opcode", sketch_of::active_opcode, "Active slots of an opcode");
+    key("--tenant", sketch_of::tenant, "Slots of a tenant");
+    key("--status", sketch_of::status, "Slots with a status word");
+    key("--metric", sketch_of::metric, "Claims of an opcode below 32");
+    keys->require_option(1, 0);
+  }
+
+  void add_top() {
+    CLI::App& command = add("top", "List the opcodes and tenants that count most", top);
+    add_files(command, 1);
+    command.add_option("-k", options_->top, "How many of each")
+        ->check(CLI::Range(std::size_t{1}, std::size_t{10'000}))
+        ->type_name("N")
+        ->capture_default_str();
+    command.add_flag("--opcodes", options_->opcodes, "Only opcodes");
+    command.add_flag("--tenants", options_->tenants, "Only tenants");
+    command
+        .add_option("--candidate", options_->candidates,
+                    "Keys to try, N or FIRST-LAST; may be repeated. Without any, and without "
+                    "dumps: 0-65535 and the protocol's opcodes")
+        ->type_name("N")
+        ->take_all()
+        ->expected(1)
+        ->allow_extra_args(false)
+        ->check([](const std::string& text) {
+          return parse_range(text) ? std::string()
+                                   : std::string(
+                                         "A candidate is a number up to 4294967295, or a "
+                                         "range of at most 16777216 of them.");
+        });
+    add_snapshot(command);
+  }
+
+ private:
+  CLI::App& add(const char* name, const char* help, outcome<> (*run)(const sketch_options&)) {
+    CLI::App& command = *sketch_.add_subcommand(name, help);
+    add_choice(command, "--format", options_->format, {"table", "json"}, "How to say it");
+    add_input_bounds(command, options_->bounds, "Refuse an input over this size [1 GiB]");
+    command.callback([options = options_, run, &exit_code = exit_code_] {
+      check_one_standard_input(std::ranges::count(options->files, "-") + (options->control == "-") +
+                                   (options->ring == "-"),
+                               "Write the others to files.");
+      check_bounds(options->bounds);
+      const auto done = run(*options);
+      exit_code = done ? success : give_up(done.error());
+    });
+    return command;
+  }
+
+  void add_snapshot(CLI::App& command) {
+    auto* const control = add_dumps(command, options_->control, options_->ring).control;
+    add_capture(command, options_->capture)->excludes(control);
+  }
+
+  void add_files(CLI::App& command, int most) {
+    command.add_option("file", options_->files, "Sketch that `build` or `merge` has written")
+        ->type_name("FILE")
+        ->required()
+        ->expected(1, most)
+        ->check(check_file_name);
+  }
+
+  void add_destination(CLI::App& command) {
+    add_file(command, "-o,--output", options_->to, "Where the sketch goes; '-' is standard output")
+        ->required();
+  }
+
+  CLI::App& sketch_;
+  int& exit_code_;
+  std::shared_ptr<sketch_options> options_ = std::make_shared<sketch_options>();
+};
 
 }  // namespace
 
@@ -297,107 +363,11 @@ void add_sketch(CLI::App& app, int& exit_code) {
   CLI::App& sketch =
       *app.add_subcommand("sketch", "Keep, merge and query small summaries of many rings");
   sketch.require_subcommand(1);
-  const auto options = std::make_shared<sketch_options>();
-  const auto subcommand = [&](const char* name, const char* help,
-                              outcome<> (*run)(const sketch_options&)) -> CLI::App& {
-    CLI::App& command = *sketch.add_subcommand(name, help);
-    command.add_option("--format", options->format, "How to say it")
-        ->check(CLI::IsMember({"table", "json"}))
-        ->type_name("table|json")
-        ->capture_default_str();
-    command.add_option("--max-bytes", options->max_bytes, "Refuse an input over this size [1 GiB]")
-        ->transform(CLI::AsSizeValue(false))
-        ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1} << 40))
-        ->type_name("SIZE");
-    command
-        .add_option("--timeout", options->timeout,
-                    "Seconds to wait for all of an input that is not a regular file")
-        ->check(CLI::Range(0.0, 86'400.0))
-        ->type_name("SECONDS")
-        ->capture_default_str();
-    command.callback([options, run, &exit_code] {
-      if (std::ranges::count(options->files, "-") + (options->control == "-") +
-              (options->ring == "-") >
-          1) {
-        throw CLI::ValidationError(
-            "Only one input can be '-', the standard input. Write the others to files.");
-      }
-      if (std::isnan(options->timeout)) throw CLI::ValidationError("--timeout: not a number.");
-      const auto done = run(*options);
-      if (!done) std::fputs(fmt::format("megakernel: {}\n", done.error()).c_str(), stderr);
-      exit_code = done ? fine : unusable;
-    });
-    return command;
-  };
-
-  CLI::App& building = subcommand("build", "Sketch a dump of a control buffer and a ring", build);
-  add_dumps(building, *options);
-  add_destination(building, *options);
-  building.add_option("--depth", options->depth, "Rows: each makes a bad estimate e times rarer")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{64}))
-      ->type_name("N")
-      ->capture_default_str();
-  building.add_option("--width", options->width, "Columns: twice as many halve the error")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 24))
-      ->type_name("N")
-      ->capture_default_str();
-
-  CLI::App& merging = subcommand("merge", "Add sketches of one shape up", merge);
-  constexpr int any_number = 1 << 20;
-  add_files(merging, *options, any_number);
-  add_destination(merging, *options);
-
-  CLI::App& querying = subcommand("query", "Say how often keys were counted", query);
-  add_files(querying, *options, 1);
-  auto* const keys = querying.add_option_group("keys", "What to look up; each may be repeated");
-  const auto key = [&](const char* option, sketch_of what, const char* help) {
-    keys->add_option_function<std::vector<std::string>>(
-            option,
-            [options, what](const std::vector<std::string>& texts) {
-              for (const std::string& text : texts)
-                options->keys.push_back({.what = what, .key = *parse_number<word>(text)});
-            },
-            help)
-        ->type_name("N")
-        ->take_all()
-        ->expected(1)
-        ->allow_extra_args(false)
-        ->check([](const std::string& text) {
-          return parse_number<word>(text) ? std::string()
-                                          : std::string("A key is a number from 0 to 4294967295.");
-        });
-  };
-  key("--opcode", sketch_of::opcode, "Slots of an opcode, decimal or 0x...");
-  key("--active-opcode", sketch_of::active_opcode, "Active slots of an opcode");
-  key("--tenant", sketch_of::tenant, "Slots of a tenant");
-  key("--status", sketch_of::status, "Slots with a status word");
-  key("--metric", sketch_of::metric, "Claims of an opcode below 32");
-  keys->require_option(1, 0);
-
-  CLI::App& ranking = subcommand("top", "List the opcodes and tenants that count most", top);
-  add_files(ranking, *options, 1);
-  ranking.add_option("-k", options->top, "How many of each")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{10'000}))
-      ->type_name("N")
-      ->capture_default_str();
-  ranking.add_flag("--opcodes", options->opcodes, "Only opcodes");
-  ranking.add_flag("--tenants", options->tenants, "Only tenants");
-  ranking
-      .add_option("--candidate", options->candidates,
-                  "Keys to try, N or FIRST-LAST; may be repeated. Without any, and without dumps: "
-                  "0-65535 and the protocol's opcodes")
-      ->type_name("N")
-      ->take_all()
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->check([](const std::string& text) {
-        return parse_range(text) ? std::string()
-                                 : std::string(
-                                       "A candidate is a number up to 4294967295, or a "
-                                       "range of at most 16777216 of them.");
-      });
-  add_dumps(ranking, *options);
-
+  sketch_commands commands(sketch, exit_code);
+  commands.add_build();
+  commands.add_merge();
+  commands.add_query();
+  commands.add_top();
   sketch.footer(
       "Examples:\n"
       "  megakernel sketch build --control c0.bin --ring r0.bin -o device0.sketch\n"

@@ -4,24 +4,20 @@
 #include <CLI/CLI.hpp>
 
 #include <chrono>
-#include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <expected>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "cli/input.h"
-#include "cli/numbers.h"
+#include "cli/options.h"
 #include "cli/output.h"
 #include "cli/replay.h"
 #include "cli/signals.h"
+#include "cli/status.h"
 #include "cli/watch.h"
 #include "observe/file_source.h"
 #include "observe/observer.h"
@@ -45,8 +41,6 @@ using namespace std::chrono_literals;
 using megakernel::opcode;
 using megakernel::word;
 
-enum exit_status : int { healthy = 0, unusable = 1, attention = 3 };
-
 struct watch_options {
   std::string capture;
   std::string control;
@@ -66,14 +60,11 @@ class watch_command {
         style_{.width = screen_width(), .colour = wants_colour(options.colour)},
         to_(STDOUT_FILENO),
         files_(options.control, options.ring,
-               {.max_bytes = options.max_bytes.value_or(std::uint64_t{1} << 30)}) {}
+               {.max_bytes = options.max_bytes.value_or(usual_ring_bytes)}) {}
 
   int run() {
     catch_signals();
-    std::vector<opcode> windows;
-    for (const std::string& text : options_.window_opcodes)
-      windows.push_back(opcode{*parse_number<word>(text)});  // the command line has checked it
-    auto made = observer::make(windows, 1s);
+    auto made = observer::make(parse_opcodes(options_.window_opcodes), 1s);
     if (!made) return give_up(made.error());
     observer_ = std::move(*made);
 
@@ -81,8 +72,7 @@ class watch_command {
     if (auto looked = observe(); !looked) return give_up(looked.error());
     if (options_.view != "never")
       view_ = full_screen::open("megakernel watch  " + printable(options_.ring), style_.colour);
-    if (view_ == nullptr && options_.view == "always")
-      return give_up("There is no terminal to show the view on. Leave --view out.");
+    if (view_ == nullptr && options_.view == "always") return give_up(no_terminal);
     if (view_ == nullptr) {
       screen page(to_, style_.width, style_.colour);
       print_sample_head(style_.width, page);
@@ -91,21 +81,11 @@ class watch_command {
     const int code = watch();
     view_.reset();
     if (!last_failure_.empty()) complain(last_failure_);
-    if (const int failure = to_.finish(); failure != 0)
-      return give_up(fmt::format("The output could not be written: {}.", std::strerror(failure)));
-    return code;
+    return finish(to_, code);
   }
 
  private:
   using clock = std::chrono::steady_clock;
-
-  static void complain(std::string_view sentence) {
-    std::fputs(fmt::format("megakernel: {}\n", sentence).c_str(), stderr);
-  }
-  static int give_up(std::string_view sentence) {
-    complain(sentence);
-    return unusable;
-  }
 
   /// Whether there was something new to see. The error is a sentence.
   std::expected<bool, std::string> observe() {
@@ -140,27 +120,24 @@ class watch_command {
   }
 
   int watch() {
-    const auto seconds = [](double s) {
-      return std::chrono::nanoseconds(static_cast<std::int64_t>(std::llround(s * 1e9)));
-    };
     const auto began = clock::now();
     while (signals() == 0 && !to_.failed()) {
-      if (options_.duration && clock::now() - began >= seconds(*options_.duration)) break;
+      if (options_.duration && clock::now() - began >= from_seconds(*options_.duration)) break;
       remark();
       bool step = false;
       if (view_ != nullptr) {
-        const view_request asked = view_->wait(seconds(options_.interval));
+        const view_request asked = view_->wait(from_seconds(options_.interval));
         if (asked == view_request::quit) break;
         step = asked == view_request::step;
         if (std::as_const(*view_).playback().paused && !step) continue;
       } else {
-        std::this_thread::sleep_for(seconds(options_.interval));
+        std::this_thread::sleep_for(from_seconds(options_.interval));
       }
       const auto looked = observe();
       last_failure_ = looked ? std::string() : looked.error();
       if (looked && *looked) show();
     }
-    return last_failure_.empty() ? attention_ ? attention : healthy : unusable;
+    return last_failure_.empty() ? attention_ ? attention : success : unusable;
   }
 
   const watch_options& options_;
@@ -181,35 +158,16 @@ void add_watch(CLI::App& app, int& exit_code) {
   CLI::App& command = *app.add_subcommand(
       "watch", "Watch a kernel: a capture of it, or files that another process keeps rewriting");
   const auto options = std::make_shared<watch_options>();
-  const auto not_empty = [](const std::string& name) {
-    return name.empty() ? std::string("A file name is empty.") : std::string();
-  };
   auto* const capture =
-      command.add_option("capture", options->capture, "A capture, played as `replay` does")
-          ->type_name("CAPTURE")
-          ->check(not_empty);
+      add_file(command, "capture", options->capture, "A capture, played as `replay` does")
+          ->type_name("CAPTURE");
   auto* const control =
-      command.add_option("--control", options->control, "Control buffer, a regular file")
-          ->type_name("FILE")
-          ->check(not_empty)
+      add_file(command, "--control", options->control, "Control buffer, a regular file")
           ->excludes(capture);
-  auto* const ring = command.add_option("--ring", options->ring, "Ring, a regular file")
-                         ->type_name("FILE")
-                         ->check(not_empty)
-                         ->needs(control);
+  auto* const ring =
+      add_file(command, "--ring", options->ring, "Ring, a regular file")->needs(control);
   control->needs(ring);
-  command
-      .add_option("--window-opcode", options->window_opcodes,
-                  "Opcode whose slots form windows, decimal or 0x...; may be repeated")
-      ->needs(control)
-      ->type_name("N")
-      ->take_all()
-      ->expected(1)
-      ->check([](const std::string& text) {
-        return parse_number<word>(text)
-                   ? std::string()
-                   : std::string("An opcode is a number from 0 to 4294967295.");
-      });
+  add_window_opcodes(command, options->window_opcodes)->needs(control);
   command.add_option("--interval", options->interval, "Seconds between looks at the files")
       ->check(CLI::Range(0.01, 3600.0))
       ->type_name("SECONDS")
@@ -218,18 +176,9 @@ void add_watch(CLI::App& app, int& exit_code) {
       .add_option("--duration", options->duration, "Seconds to watch [until q, Ctrl-C or SIGTERM]")
       ->check(CLI::Range(0.01, 31'536'000.0))
       ->type_name("SECONDS");
-  command.add_option("--max-bytes", options->max_bytes, "Refuse a file over this size [1 GiB]")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1} << 40))
-      ->type_name("SIZE");
-  command.add_option("--view", options->view, "The full-screen view; auto: on a terminal")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->type_name("auto|always|never")
-      ->capture_default_str();
-  command.add_option("--color,--colour", options->colour, "Colours")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->type_name("auto|always|never")
-      ->capture_default_str();
+  add_max_bytes(command, options->max_bytes, "Refuse a file over this size [1 GiB]");
+  add_view(command, options->view, "The full-screen view; auto: on a terminal");
+  add_colour(command, options->colour, "Colours");
   command.footer(
       "Examples:\n"
       "  megakernel watch run.mkcap\n"
