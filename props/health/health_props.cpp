@@ -1,4 +1,4 @@
-// health_since against its formula, and what each state of health_tracker is for. The tracker as
+// health_since against its formula, and what each verdict of health_tracker is for. The tracker as
 // a whole is held against a model in tracker_props.cpp.
 #include <rapidcheck.h>
 

@@ -29,7 +29,6 @@
 #include "observe/inspect.h"
 #include "observe/observer.h"
 #include "observe/sketch.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "render/run.h"
 #include "report/report.h"

@@ -13,7 +13,6 @@
 
 #include "cli/output.h"
 #include "observe/recommend.h"
-#include "observe/verdict.h"
 #include "render/layout.h"
 #include "render/names.h"
 #include "render/run.h"

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "observe/histogram.h"
-#include "observe/verdict.h"
 #include "render/diagnosis.h"
 #include "render/layout.h"
 #include "render/names.h"

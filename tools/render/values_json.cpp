@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "render/values_json.h"
 
 #include <nlohmann/json.hpp>

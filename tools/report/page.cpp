@@ -18,7 +18,6 @@
 #include "observe/inspect.h"
 #include "observe/observer.h"
 #include "observe/timeline.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "render/run.h"
 #include "report/page.h"

@@ -19,7 +19,6 @@
 #include "observe/capture.h"
 #include "observe/inspect.h"
 #include "observe/timeline.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "render/run.h"
 #include "report/page.h"
