@@ -134,7 +134,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                .index = figure_from(in),
                .found = figure_from(in),
                .bound = figure_from(in)});
-  check_names<mk::verdict>(value, 7);
+  check_names<mk::kernel_state>(value, mk::kernel_states);
   check_names<mk::finding_kind>(value, mk::finding_kinds);
   check_names<mk::suggested_action>(value, 13);
   check_names<mk::evidence_metric>(value, 21);

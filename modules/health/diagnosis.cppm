@@ -10,6 +10,7 @@ module;
 export module megakernel.health:diagnosis;
 import megakernel.decoder;
 import megakernel.protocol;
+import :state;
 import :tracker;
 
 export namespace megakernel {
@@ -347,6 +348,23 @@ class diagnostician {
   finding_kind base_ = finding_kind::too_early;
   std::chrono::nanoseconds base_since_{};
 };
+
+/// The primary finding as a state, where slots in FAULT count.
+[[nodiscard]] kernel_state state_of(const diagnosis& of) noexcept;
+
+/// The tracker's state, where slots in FAULT count; `busy` where it is `watching`.
+[[nodiscard]] kernel_state state_of(const health_report& of) noexcept;
+
+/// The end of a drain: the time in which nothing was published.
+struct drain_end {
+  kernel_state last = kernel_state::idle;  ///< of the diagnosis of the last sample
+  std::uint64_t outstanding = 0;           ///< slots
+  bool faults = false;                     ///< some slots faulted
+  bool moved = false;                      ///< slots were done during the drain
+  bool cut_short = false;                  ///< the drain did not wait for all of them
+};
+/// `health` is of the last sample.
+[[nodiscard]] kernel_state state_of(const drain_end& end, const health_report& health) noexcept;
 
 /// `"waiting_for_io"` and so on, for programs; empty for a value that is none.
 [[nodiscard]] std::string_view to_string(finding_kind what) noexcept;

@@ -39,26 +39,6 @@ std::uint64_t not_negative(std::chrono::nanoseconds stamp) noexcept {
 
 }  // namespace
 
-std::string_view to_string(verdict v) noexcept {
-  switch (v) {
-    case verdict::watching:
-      return "watching";
-    case verdict::progressing:
-      return "progressing";
-    case verdict::idle:
-      return "idle";
-    case verdict::blocked:
-      return "blocked";
-    case verdict::stalled:
-      return "stalled";
-    case verdict::dead:
-      return "dead";
-    case verdict::stopped:
-      return "stopped";
-  }
-  return "";
-}
-
 // docs/protocol.md#health-delta
 result<health_delta> health_since(const ring_summary& previous,
                                   const ring_summary& current) noexcept {
@@ -147,19 +127,19 @@ void health_tracker::count_blocked(const ring_telemetry& telemetry,
 }
 
 // docs/protocol.md#health-tracker
-verdict health_tracker::judge(const control_snapshot& control,
-                              const health_report& report) const noexcept {
-  if (!counted_) return verdict::watching;
-  if (report.done_delta != 0) return verdict::progressing;
+kernel_state health_tracker::judge(const control_snapshot& control,
+                                   const health_report& report) const noexcept {
+  if (!counted_) return kernel_state::watching;
+  if (report.done_delta != 0) return kernel_state::progressing;
   const bool patient = report.quiet < hold_time_;
   if (report.heartbeat_delta == word{0}) {
-    if (control.shutdown()) return verdict::stopped;
-    return patient ? verdict::watching : verdict::dead;
+    if (control.shutdown()) return kernel_state::stopped;
+    return patient ? kernel_state::watching : kernel_state::dead;
   }
-  if (report.outstanding_slots == 0) return verdict::idle;
-  if (patient) return verdict::watching;
+  if (report.outstanding_slots == 0) return kernel_state::idle;
+  if (patient) return kernel_state::watching;
   const std::uint32_t blocked = report.unauthorised_slots + report.throttled_slots;
-  return blocked == report.outstanding_slots ? verdict::blocked : verdict::stalled;
+  return blocked == report.outstanding_slots ? kernel_state::blocked : kernel_state::stalled;
 }
 
 result<health_report> health_tracker::observe(const ring_telemetry& telemetry,
@@ -198,7 +178,7 @@ result<health_report> health_tracker::observe(const ring_telemetry& telemetry,
   count_blocked(telemetry, report);
   remember(telemetry, at);
   name_oldest(telemetry, report);
-  report.verdict = judge(control, report);
+  report.state = judge(control, report);
 
   control_ = control;
   done_ = *done;

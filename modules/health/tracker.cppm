@@ -10,6 +10,7 @@ module;
 export module megakernel.health:tracker;
 import megakernel.decoder;
 import megakernel.protocol;
+import :state;
 
 export namespace megakernel {
 
@@ -28,21 +29,6 @@ struct health_delta {
 [[nodiscard]] result<health_delta> health_since(const ring_summary& previous,
                                                 const ring_summary& current) noexcept;
 
-/// A kernel's state after several samples. docs/protocol.md#health-tracker
-enum class verdict : std::uint8_t {
-  watching,     ///< too early to say: the first sample, or quiet for less than the hold time
-  progressing,  ///< slots were drained since the last sample
-  idle,         ///< nothing is outstanding
-  blocked,      ///< all that is outstanding belongs to tenants without a mask or without a token
-  stalled,      ///< work is outstanding, none is drained, and the kernel still passes (or does not
-                ///< report)
-  dead,         ///< the kernel reports a heartbeat, and it stands still
-  stopped,      ///< the same, but SHUTDOWN is set: it left as told
-};
-
-/// `"stalled"` and so on.
-[[nodiscard]] std::string_view to_string(verdict v) noexcept;
-
 /// A slot that is outstanding and has not changed for a while.
 struct stuck_slot {
   slot_snapshot slot{};
@@ -58,15 +44,15 @@ struct slot_age {
 
 /// One sample's findings. The span lives until the tracker's next sample.
 struct health_report {
-  megakernel::verdict verdict = verdict::watching;
-  std::uint64_t done = 0;                 ///< done count, extended to 64 bits
-  std::uint64_t done_delta = 0;           ///< since the last sample
-  std::chrono::nanoseconds quiet{};       ///< since a sample last saw the done count move
-  std::uint32_t fault_slots = 0;          ///< reported beside the verdict: it hides no stall
-  std::uint32_t outstanding_slots = 0;    ///< active ones
-  std::uint32_t unauthorised_slots = 0;   ///< of those, waiting for a mask
-  std::uint32_t throttled_slots = 0;      ///< of those, waiting for a token
-  std::optional<word> heartbeat_delta{};  ///< when the kernel reports one
+  kernel_state state = kernel_state::watching;  ///< neither `busy` nor `faulted`
+  std::uint64_t done = 0;                       ///< done count, extended to 64 bits
+  std::uint64_t done_delta = 0;                 ///< since the last sample
+  std::chrono::nanoseconds quiet{};             ///< since a sample last saw the done count move
+  std::uint32_t fault_slots = 0;                ///< reported beside the state: it hides no stall
+  std::uint32_t outstanding_slots = 0;          ///< active ones
+  std::uint32_t unauthorised_slots = 0;         ///< of those, waiting for a mask
+  std::uint32_t throttled_slots = 0;            ///< of those, waiting for a token
+  std::optional<word> heartbeat_delta{};        ///< when the kernel reports one
   /// Outstanding slots seen unchanged in two samples or more, longest first, then by index.
   std::span<const stuck_slot> oldest{};
   std::uint32_t stuck_slots = 0;  ///< how many there are; `oldest` is the top of them
@@ -113,8 +99,8 @@ class health_tracker {
   void remember(const ring_telemetry& telemetry, std::chrono::nanoseconds at) noexcept;
   void name_oldest(const ring_telemetry& telemetry, health_report& report) noexcept;
   void count_blocked(const ring_telemetry& telemetry, health_report& report) const noexcept;
-  [[nodiscard]] verdict judge(const control_snapshot& control,
-                              const health_report& report) const noexcept;
+  [[nodiscard]] kernel_state judge(const control_snapshot& control,
+                                   const health_report& report) const noexcept;
 
   std::chrono::nanoseconds hold_time_;
   aligned_array<memory> slots_;

@@ -4,6 +4,6 @@
 export module megakernel.metrics;
 export import megakernel.protocol;  // the types it is told in
 export import megakernel.decoder;   // the telemetry it counts
-export import megakernel.health;    // the verdict it shows
+export import megakernel.health;    // the state it shows
 export import :ranking;             // few of very many tenants and opcodes
 export import :page;                // look by look, and rendered

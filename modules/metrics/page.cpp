@@ -197,7 +197,7 @@ result<void> metrics_page::observe(const metrics_sample& seen) noexcept {
   }
   if (seen.health != nullptr) {
     const health_report& h = *seen.health;
-    last_.health = {.verdict = h.verdict,
+    last_.health = {.state = h.state,
                     .quiet = h.quiet,
                     .stuck = h.stuck_slots,
                     .unauthorised = h.unauthorised_slots,

@@ -167,7 +167,7 @@ class metrics_page {
     std::optional<std::uint32_t> torn_pages{};
     std::optional<std::chrono::nanoseconds> age{};
     struct health {
-      megakernel::verdict verdict{};
+      kernel_state state{};
       std::chrono::nanoseconds quiet{};
       std::optional<std::chrono::nanoseconds> oldest{};
       std::uint32_t stuck = 0;

@@ -43,9 +43,10 @@ std::string_view type_name(kind of, metrics_format format) noexcept {
   return "gauge";
 }
 
-constexpr std::array<verdict, 7> verdicts{verdict::watching, verdict::progressing, verdict::idle,
-                                          verdict::blocked,  verdict::stalled,     verdict::dead,
-                                          verdict::stopped};
+/// Those of the tracker.
+constexpr std::array<kernel_state, 7> states{
+    kernel_state::watching, kernel_state::progressing, kernel_state::idle,   kernel_state::blocked,
+    kernel_state::stalled,  kernel_state::dead,        kernel_state::stopped};
 
 constexpr std::array<std::string_view, abi::priorities> priority_names{"critical", "high", "normal",
                                                                        "low", "idle"};
@@ -109,7 +110,7 @@ constexpr std::size_t series_bytes = 112;
 constexpr std::size_t label_bytes = std::size_t{2} * 64;  // of the build, every byte escaped
 constexpr std::size_t tenant_series = 3;                  // of a named tenant, but its claims
 constexpr std::size_t opcode_series = 2;
-constexpr std::size_t fixed_series = 48 + 9 + abi::priorities + verdicts.size() +
+constexpr std::size_t fixed_series = 48 + 9 + abi::priorities + states.size() +
                                      abi::tenant_fairness_counters + abi::metrics +
                                      latency_counts::bounded + 3;
 
@@ -367,8 +368,8 @@ void metrics_text::health() noexcept {
   if (!page_.last_.health) return;
   const auto& h = *page_.last_.health;
   family("health", kind::state_set, "", "What the kernel looks like; exactly one state is 1.");
-  for (const verdict v : verdicts)
-    sample("megakernel_health", megakernel::to_string(v), std::uint32_t{v == h.verdict});
+  for (const kernel_state s : states)
+    sample("megakernel_health", megakernel::to_string(s), std::uint32_t{s == h.state});
   single("quiet_seconds", kind::gauge, "seconds", "Time since a look last saw the done count move.",
          seconds(h.quiet));
   single("stuck_slots", kind::gauge, "slots", "Owed slots unchanged for two looks or more.",

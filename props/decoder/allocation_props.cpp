@@ -300,12 +300,12 @@ bool trackers() {
         expect((code == mk::error_code::out_of_memory));
         const auto first = observe(tracker, 1);  // no sample came before it
         expect(first.has_value());
-        expect((first->verdict == mk::verdict::watching));
+        expect((first->state == mk::kernel_state::watching));
       }
       mk::result<mk::health_report> again;
       expect(allocations_of([&] { again = observe(tracker, 7); }) == 0u);
       expect(again.has_value());
-      expect((again->verdict == second->verdict && again->done == second->done &&
+      expect((again->state == second->state && again->done == second->done &&
               again->stuck_slots == second->stuck_slots));
     }
     expect(nth == 3u);

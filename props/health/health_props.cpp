@@ -21,7 +21,7 @@ namespace {
 
 using namespace props;
 namespace mk = megakernel;
-using enum mk::verdict;
+using enum mk::kernel_state;
 using std::chrono::nanoseconds;
 
 mk::ring_telemetry decoded(const kernel_memory& m) {
@@ -40,10 +40,10 @@ mk::health_report observe(mk::health_tracker& tracker, const kernel_memory& m, s
 }
 
 /// What a tracker without a hold time says of `now`, having seen `before`.
-mk::verdict verdict_of(const kernel_memory& before, const kernel_memory& now) {
+mk::kernel_state state_after(const kernel_memory& before, const kernel_memory& now) {
   mk::health_tracker tracker;
-  RC_ASSERT((observe(tracker, before, 0).verdict == watching));
-  return observe(tracker, now, 10).verdict;
+  RC_ASSERT((observe(tracker, before, 0).state == watching));
+  return observe(tracker, now, 10).state;
 }
 
 std::uint32_t an_active_status() { return *rc::gen::element<std::uint32_t>(1, 2, 4, 5, 6); }
@@ -106,7 +106,7 @@ bool progress() {
     for (int i = 0; i < 3; ++i) before.slot(*any_status(), *any_word());
     auto now = *rc::gen::arbitrary<bool>() ? later(before) : before;
     now.control[1] += *between<std::uint32_t>(1, 0x7FFFFFFF);
-    RC_ASSERT((verdict_of(before, now) == progressing));
+    RC_ASSERT((state_after(before, now) == progressing));
   });
 }
 
@@ -114,7 +114,7 @@ bool idleness() {
   return rc::check("a kernel that owes nothing is idle", [] {
     auto before = some_kernel();
     for (int i = 0; i < 3; ++i) before.slot(an_inactive_status());
-    RC_ASSERT((verdict_of(before, later(before)) == idle));
+    RC_ASSERT((state_after(before, later(before)) == idle));
   });
 }
 
@@ -127,7 +127,7 @@ bool stalls() {
     mk::health_tracker tracker;
     observe(tracker, before, 0);
     const auto report = observe(tracker, later(before), 10);
-    RC_ASSERT((report.verdict == stalled));
+    RC_ASSERT((report.state == stalled));
     RC_ASSERT(report.fault_slots == decoded(before).occupancy().fault);
   });
 }
@@ -136,10 +136,10 @@ bool death() {
   return rc::check("a heartbeat that stands still is a dead kernel, or one that was told to", [] {
     kernel_memory before;
     before.heartbeat(*any_word()).done(*any_word()).slot(*any_status(), *any_word());
-    RC_ASSERT((verdict_of(before, before) == dead));
+    RC_ASSERT((state_after(before, before) == dead));
     const auto reported = kernel_memory(before).set(0, *rc::gen::element(1u, ~0u));
-    RC_ASSERT((verdict_of(before, reported) == stopped));
-    RC_ASSERT((verdict_of(reported, later(reported)) != stopped));
+    RC_ASSERT((state_after(before, reported) == stopped));
+    RC_ASSERT((state_after(reported, later(reported)) != stopped));
   });
 }
 
@@ -166,12 +166,12 @@ bool unauthorised() {
     mk::health_tracker tracker;
     observe(tracker, before, 0);
     const auto report = observe(tracker, later(before), 10);
-    RC_ASSERT((report.verdict == blocked));
+    RC_ASSERT((report.state == blocked));
     RC_ASSERT(report.unauthorised_slots == 1u);
     RC_ASSERT(report.throttled_slots == 0u);
 
     const auto claimed = kernel_memory(before).slot(*rc::gen::element(2u, 4u), 28);
-    RC_ASSERT((verdict_of(claimed, later(claimed)) == stalled));
+    RC_ASSERT((state_after(claimed, later(claimed)) == stalled));
   });
 }
 
@@ -181,16 +181,16 @@ bool throttled() {
     kernel_memory before;
     before.heartbeat(1).set(32 + tenant, 0).slot(a_waiting_status(), tenant);
     auto now = later(before);
-    RC_ASSERT((verdict_of(before, now) == stalled));  // it has not looked at the quota
+    RC_ASSERT((state_after(before, now) == stalled));  // it has not looked at the quota
     now.control[145] += *between<std::uint32_t>(1, 9);
     mk::health_tracker tracker;
     observe(tracker, before, 0);
     const auto report = observe(tracker, now, 10);
-    RC_ASSERT((report.verdict == blocked));
+    RC_ASSERT((report.state == blocked));
     RC_ASSERT(report.throttled_slots == 1u);
     RC_ASSERT(report.unauthorised_slots == 0u);
     now.set(32 + tenant, 1);
-    RC_ASSERT((verdict_of(before, now) == stalled));
+    RC_ASSERT((state_after(before, now) == stalled));
   });
 }
 
@@ -204,13 +204,13 @@ bool hold_time() {
     observe(tracker, m, moved - 5);
     m = later(m);
     m.control[1] += 1;
-    RC_ASSERT((observe(tracker, m, moved).verdict == progressing));
+    RC_ASSERT((observe(tracker, m, moved).state == progressing));
     m = later(m);
     const auto early = observe(tracker, m, moved + wait - 1);
-    RC_ASSERT((early.verdict == watching));
+    RC_ASSERT((early.state == watching));
     RC_ASSERT((early.quiet == nanoseconds(wait - 1)));
     m = later(m);
-    RC_ASSERT((observe(tracker, m, moved + wait).verdict == stalled));
+    RC_ASSERT((observe(tracker, m, moved + wait).state == stalled));
   });
 }
 
@@ -284,7 +284,7 @@ bool torn_halves() {
 }
 
 bool names() {
-  return rc::check("verdicts have names", [] {
+  return rc::check("states have names", [] {
     RC_ASSERT(mk::to_string(watching) == "watching");
     RC_ASSERT(mk::to_string(progressing) == "progressing");
     RC_ASSERT(mk::to_string(idle) == "idle");
@@ -292,7 +292,62 @@ bool names() {
     RC_ASSERT(mk::to_string(stalled) == "stalled");
     RC_ASSERT(mk::to_string(dead) == "dead");
     RC_ASSERT(mk::to_string(stopped) == "stopped");
-    RC_ASSERT(mk::to_string(mk::verdict{200}).empty());
+    RC_ASSERT(mk::to_string(busy) == "busy");
+    RC_ASSERT(mk::to_string(faulted) == "faulted");
+    RC_ASSERT(mk::to_string(static_cast<mk::kernel_state>(mk::kernel_states)).empty());
+    RC_ASSERT(mk::to_string(mk::kernel_state{200}).empty());
+  });
+}
+
+mk::kernel_state some_state() {
+  return static_cast<mk::kernel_state>(*between<std::uint32_t>(0, mk::kernel_states - 1));
+}
+
+/// Blocked, stalled and dead are never hidden; a fault hides everything else.
+bool reported_states() {
+  return rc::check("a fault hides no standstill, and nothing else hides a fault", [] {
+    const mk::health_report seen{.state = some_state(),
+                                 .fault_slots = *between<std::uint32_t>(0, 2)};
+    const mk::kernel_state got = mk::state_of(seen);
+    const bool still = seen.state == blocked || seen.state == stalled || seen.state == dead;
+    RC_ASSERT(mk::stands_still(seen.state) == still);
+    RC_ASSERT(mk::needs_attention(seen.state) == (still || seen.state == faulted));
+    if (still) {
+      RC_ASSERT((got == seen.state));
+    } else if (seen.fault_slots != 0) {
+      RC_ASSERT((got == faulted));
+    } else {
+      RC_ASSERT((got == (seen.state == watching ? busy : seen.state)));
+    }
+  });
+}
+
+bool drained_states() {
+  return rc::check("the state after a drain", [] {
+    const mk::drain_end end{.last = some_state(),
+                            .outstanding = *between<std::uint64_t>(0, 3),
+                            .faults = *rc::gen::arbitrary<bool>(),
+                            .moved = *rc::gen::arbitrary<bool>(),
+                            .cut_short = *rc::gen::arbitrary<bool>()};
+    mk::health_report health{.state = some_state(),
+                             .unauthorised_slots = *between<std::uint32_t>(0, 2),
+                             .throttled_slots = *between<std::uint32_t>(0, 1)};
+    if (*rc::gen::arbitrary<bool>()) health.heartbeat_delta = *between<mk::word>(0, 1);
+    const mk::kernel_state got = mk::state_of(end, health);
+    if (mk::stands_still(end.last)) {
+      RC_ASSERT((got == end.last));
+    } else if (end.outstanding == 0) {
+      RC_ASSERT((got == (end.faults ? faulted : idle)));
+    } else if (mk::stands_still(health.state)) {
+      RC_ASSERT((got == health.state));
+    } else if (end.moved || end.cut_short) {
+      RC_ASSERT((got == (end.faults ? faulted : end.cut_short ? stopped : progressing)));
+    } else if (health.heartbeat_delta == 0u) {
+      RC_ASSERT((got == dead));
+    } else {
+      const bool waits = health.unauthorised_slots + health.throttled_slots == end.outstanding;
+      RC_ASSERT((got == (waits ? blocked : stalled)));
+    }
   });
 }
 
@@ -312,5 +367,7 @@ int main() {
   ok &= upper_half();
   ok &= torn_halves();
   ok &= names();
+  ok &= reported_states();
+  ok &= drained_states();
   return ok ? 0 : 1;
 }

@@ -32,7 +32,7 @@ namespace mk = megakernel;
 using std::chrono::nanoseconds;
 
 void print(std::ostream& out, const char* who, const finding& f) {
-  out << who << ": " << f.refused << f.verdict << ", done " << f.done << " +" << f.done_delta
+  out << who << ": " << f.refused << f.state << ", done " << f.done << " +" << f.done_delta
       << ", quiet " << f.quiet << ", faults " << f.faults << ", owed " << f.outstanding << " ("
       << f.unauthorised << ", " << f.throttled << "), heartbeat "
       << (f.heartbeat ? static_cast<std::int64_t>(*f.heartbeat) : -1) << ", stuck " << f.stuck_slots
@@ -157,7 +157,7 @@ bool ends_of_counting() {
     const auto again = observe(tracker, 0xFFFFFFFF, low, 2);
     RC_ASSERT(again.has_value());
     RC_ASSERT(again->done == (0xFFFFFFFFull << 32 | low));
-    RC_ASSERT((again->done_delta == 0 && again->verdict == mk::verdict::watching));
+    RC_ASSERT((again->done_delta == 0 && again->state == mk::kernel_state::watching));
 
     constexpr auto first = nanoseconds::min();
     RC_ASSERT((mk::detail::elapsed(first, nanoseconds::max()) == nanoseconds::max()));

@@ -318,7 +318,7 @@ bool watchdog_names_the_slot() {
     require(comes_true([&] {
       const auto got = kernel.observe();
       if (got) report = *got;
-      return got && report.verdict == mk::verdict::stalled;
+      return got && report.state == mk::kernel_state::stalled;
     }));
     require(report.outstanding_slots == 1 && report.stuck_slots == 1 && report.oldest.size() == 1);
     require(report.done == 5 && report.done_delta == 0);
@@ -339,13 +339,13 @@ bool watchdog_names_the_slot() {
     value_of(kernel.drain(soon()));
     require(comes_true([&] {
       const auto got = kernel.observe({}, soon());
-      return got && got->verdict == mk::verdict::idle && got->done == 6;
+      return got && got->state == mk::kernel_state::idle && got->done == 6;
     }));
     require(kernel.watchdog().snapshot().accepted() == 6);
     value_of(kernel.stop(soon()));
     require(comes_true([&] {
       const auto got = kernel.observe();
-      return got && got->verdict == mk::verdict::stopped;
+      return got && got->state == mk::kernel_state::stopped;
     }));
   });
 }
@@ -358,7 +358,7 @@ bool blocked_is_not_stalled() {
     require(comes_true([&] {
       const auto got = kernel.observe({}, soon());
       if (got) report = *got;
-      return got && report.verdict == mk::verdict::blocked;
+      return got && report.state == mk::kernel_state::blocked;
     }));
     require(report.unauthorised_slots == 1 && report.oldest[0].slot.index == forged.first);
     require(report.oldest[0].slot.tenant == 40);

@@ -28,7 +28,7 @@ struct stuck {
 struct finding {
   std::string_view refused{};
   std::array<std::uint64_t, 3> figures{};
-  std::string_view verdict{};
+  std::string_view state{};
   std::uint64_t done = 0;
   std::uint64_t done_delta = 0;
   std::int64_t quiet = 0;
@@ -86,7 +86,7 @@ class model {
       }
     }
     remember(m, at, f);
-    f.verdict = judge(f, word(0) != 0);
+    f.state = judge(f, word(0) != 0);
     before_ = m;
     counted_ = true;
     done_ = *total;
@@ -173,7 +173,7 @@ finding reported(const Report& r) {
       return {.refused = "of another buffer"};
     return {.refused = to_string(e.code), .figures = {e.index, e.found, e.bound}};
   }
-  finding f{.verdict = to_string(r->verdict),
+  finding f{.state = to_string(r->state),
             .done = r->done,
             .done_delta = r->done_delta,
             .quiet = r->quiet.count(),

@@ -18,5 +18,5 @@ int main() {
   if (!doctor.observe(telemetry, 0s)) return 1;
   const auto second = doctor.observe(telemetry, 1s);
   if (!second || second->alarm()) return 1;
-  return doctor.health().verdict == megakernel::verdict::idle ? 0 : 1;
+  return doctor.health().state == megakernel::kernel_state::idle ? 0 : 1;
 }

@@ -23,7 +23,6 @@
 #include "cli/output.h"
 #include "conformance/conformance.h"
 #include "conformance/vectors.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "render/run.h"
 #include "report/report.h"

@@ -17,6 +17,7 @@
 #include "cli/input.h"
 #include "conformance/vectors.h"
 #include "observe/histogram.h"
+#include "render/values_json.h"
 #include "report/report.h"
 
 import megakernel;
@@ -77,19 +78,9 @@ json window_json(const window_telemetry& w) {
 }
 
 json counters_json(const runtime_counters& c) {
-  return {{"total_slots", c.total_slots},
-          {"queue_depth", c.queue_depth},
-          {"gpu_idle_slots", c.gpu_idle_slots},
-          {"gpu_idle_ppm", c.gpu_idle_ppm},
-          {"frontier_density_bps", c.frontier_density_bps},
-          {"occupancy_proxy_bps", c.occupancy_proxy_bps},
-          {"drained_slots", c.drained_slots},
-          {"unreclaimed_done_slots", c.unreclaimed_done_slots},
-          {"tenant_fairness_total", c.tenant_fairness_total},
-          {"tenant_fairness_skew", c.tenant_fairness_skew},
-          {"priority_fairness_total", c.priority_fairness_total},
-          {"requeue_slots", c.requeue_slots},
-          {"fault_slots", c.fault_slots}};
+  json all = to_json(c);
+  all["total_slots"] = c.total_slots;
+  return all;
 }
 
 /// Decodes in all three ways, which must agree before any of them is compared.
@@ -146,12 +137,7 @@ json health(const json& in) {
   }
   const auto delta = health_since(previous, current);
   if (!delta) return refused(to_string(delta.error().code));
-  return ok({{"done_delta", delta->done_delta},
-             {"queue_depth", delta->queue_depth},
-             {"fault_slots", delta->fault_slots},
-             {"requeue_slots", delta->requeue_slots},
-             {"gpu_idle_ppm", delta->gpu_idle_ppm},
-             {"suspected_stall", delta->suspected_stall}});
+  return ok(to_json(*delta));
 }
 
 }  // namespace

@@ -30,7 +30,6 @@
 #include "observe/inspect.h"
 #include "observe/observer.h"
 #include "observe/sketch.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "render/run.h"
 #include "report/report.h"
@@ -47,22 +46,6 @@ std::unexpected<std::string> refused(const error& why) {
 }
 
 constexpr const char* no_memory = "There is no memory left for the run. Give it fewer slots.";
-
-double seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
-
-double rate_of(std::uint64_t slots, std::chrono::nanoseconds time) {
-  return time.count() <= 0 ? 0 : static_cast<double>(slots) / seconds(time);
-}
-
-bool alarming(condition c) {
-  return c == condition::stalled || c == condition::blocked || c == condition::dead;
-}
-
-/// The same adapter that `megakernel recommend` assumes for dumps.
-launch_request usual_request(std::uint32_t queue_depth) {
-  constexpr std::uint32_t usual_width = 256;
-  return launch_request::direct(queue_depth, sizing_parameters{}.default_workers, usual_width);
-}
 
 }  // namespace
 
@@ -231,36 +214,24 @@ std::expected<run_observation, std::string> live_run::observe(std::chrono::nanos
   if (!report) return refused(report.error());
   const auto now = clock::now();
   last_at_ = std::chrono::system_clock::now();
-  const ring_summary& ring = dog.telemetry().summary();
 
-  run_observation seen{.phase = phase_,
-                       .state = condition_of(dog.diagnosis()),
-                       .elapsed = now - signals_.begin,
-                       .interval = now - std::exchange(last_sample_at_, now),
-                       .accepted = dog.snapshot().accepted(),
-                       .done = report->done,
-                       .done_delta = report->done_delta,
-                       .occupancy = ring.occupancy(),
-                       .counters = ring.counters(),
-                       .diagnosis = dog.diagnosis(),
-                       .injected = injector_->done(),
-                       .health = *report,
-                       .stuck = {report->oldest.begin(), report->oldest.end()},
-                       .torn_pages = dog.snapshot().torn_pages().size()};
-  seen.slots_per_second = rate_of(seen.done_delta, seen.interval);
-  seen.health.oldest = {};
+  run_observation seen{observe_ring(dog.telemetry().summary(), dog.diagnosis(), *report,
+                                    now - signals_.begin,
+                                    now - std::exchange(last_sample_at_, now))};
+  seen.phase = phase_;
+  seen.accepted = dog.snapshot().accepted();
+  seen.injected = injector_->done();
+  seen.torn_pages = dog.snapshot().torn_pages().size();
   const latency_histogram latency = latency_now(std::nullopt);
   seen.latency = latency.since(latency_before_).summary();
   latency_before_ = latency;
-  seen.advice.why =
-      explain_launch(launch_policy::standard(), ring, usual_request(seen.counters.queue_depth));
 
-  alarms_ += alarming(seen.state);
+  alarms_ += stands_still(seen.state);
   if (phase_ == run_phase::load) {
     // A rate over a moment says little.
     if (seen.interval >= 500ms) {
-      least_ = most_ == 0 ? seen.slots_per_second : std::min(least_, seen.slots_per_second);
-      most_ = std::max(most_, seen.slots_per_second);
+      least_ = most_ == 0 ? seen.done_per_second : std::min(least_, seen.done_per_second);
+      most_ = std::max(most_, seen.done_per_second);
     }
     if (seen.counters.queue_depth >= deepest_.counters.queue_depth) deepest_ = seen;
   }
@@ -273,7 +244,7 @@ bool live_run::drain(std::chrono::nanoseconds wait) {
     stop_load(run_end::signal);
     phase_ = run_phase::drain;
     drain_began_ = clock::now();
-    done_before_drain_ = last_.done;
+    done_before_drain_ = last_.health.done;
   }
   (void)load_ended();  // quotas
   return kernel_.drain(deadline::in(wait)).has_value();
@@ -295,8 +266,8 @@ std::expected<run_findings, std::string> live_run::finish(bool cut_short) {
   if (stopped) {
     found.totals = *stopped;
   } else {
-    found.totals = {.accepted = last->accepted,
-                    .done = last->done,
+    found.totals = {.accepted = *last->accepted,
+                    .done = last->health.done,
                     .faults = found.control.report().value_or(kernel_report{}).faults,
                     .outstanding = last->occupancy.active(),
                     .running = static_cast<std::uint32_t>(stopped.error().found)};
@@ -317,7 +288,7 @@ void live_run::add_up(run_findings& found) {
   found.injected = injector_->done();
   found.load_time = signals_.ended.load(std::memory_order_relaxed) - signals_.begin;
   found.served_under_load = sum([](const producer_counts& c) -> auto& { return c.served_slots; });
-  found.slots_per_second = rate_of(found.served_under_load, found.load_time);
+  found.slots_per_second = per_second(found.served_under_load, found.load_time);
   found.least_per_second = most_ == 0 ? found.slots_per_second : least_;
   found.most_per_second = most_ == 0 ? found.slots_per_second : most_;
   found.publications = sum([](const producer_counts& c) -> auto& { return c.publications; });
@@ -341,7 +312,12 @@ void live_run::add_up(run_findings& found) {
   add_tenants(found);
   add_opcodes(found);
   add_laws(found);
-  found.state = final_state(found);
+  found.state = state_of({.last = found.last.state,
+                          .outstanding = found.totals.outstanding,
+                          .faults = found.totals.faults != 0,
+                          .moved = found.last.health.done != done_before_drain_,
+                          .cut_short = found.cut_short},
+                         found.last.health);
 }
 
 void live_run::add_tenants(run_findings& found) const {
@@ -429,24 +405,6 @@ void live_run::add_laws(run_findings& found) {
                         .sentence = "wrong checksums = 0",
                         .left = found.results.blocks_wrong,
                         .right = 0});
-}
-
-condition live_run::final_state(const run_findings& found) const {
-  const bool faults = found.totals.faults != 0;
-  if (alarming(found.last.state)) return found.last.state;
-  if (found.totals.outstanding == 0) return faults ? condition::faulted : condition::idle;
-  // Nothing new is outstanding since the drain began: here a symptom need not last, and a drain
-  // that moved nothing at all needs no hold time.
-  const health_report& health = found.last.health;
-  if (const condition seen = condition_of(health.verdict, false); alarming(seen)) return seen;
-  if (!found.cut_short && found.last.done == done_before_drain_) {
-    if (health.heartbeat_delta == word{0}) return condition::dead;
-    const bool blocked =
-        health.unauthorised_slots + health.throttled_slots == found.totals.outstanding;
-    return blocked ? condition::blocked : condition::stalled;
-  }
-  if (faults) return condition::faulted;
-  return found.cut_short ? condition::stopped : condition::progressing;
 }
 
 void live_run::count_publishers(publisher_totals& known) const {

@@ -38,25 +38,10 @@ enum class run_phase : std::uint8_t {
   drain,  ///< they do not, and what was accepted is run
 };
 
-/// One look at the running kernel, and what came since the sample before it.
-struct run_observation {
+/// One look at the running kernel. `accepted` and `latency` are always there.
+struct run_observation : ring_observation {
   run_phase phase = run_phase::load;
-  condition state = condition::idle;
-  std::chrono::nanoseconds elapsed{};   ///< since the load began
-  std::chrono::nanoseconds interval{};  ///< since the sample before
-  std::uint64_t accepted = 0;           ///< slots, so far
-  std::uint64_t done = 0;               ///< by the kernel's count, so far
-  std::uint64_t done_delta = 0;
-  double slots_per_second = 0;  ///< of the interval
-  ring_occupancy occupancy{};
-  runtime_counters counters{};
-  quantiles latency{};  ///< of publications that finished in the interval; nanoseconds
-  megakernel::diagnosis diagnosis{};
   std::optional<injected_failure> injected{};  ///< so far
-  health_report health{};                      ///< its `oldest` is empty: see `stuck`
-  std::vector<stuck_slot> stuck{};
-  std::size_t torn_pages = 0;
-  launch_advice advice{};  ///< for what the ring shows now
 };
 
 enum class run_end : std::uint8_t { duration, count, signal, output };
@@ -88,7 +73,7 @@ struct conservation_law {
 struct run_findings {
   run_profile profile{};
   run_end ended_by = run_end::duration;
-  condition state = condition::idle;
+  kernel_state state = kernel_state::idle;
   std::chrono::nanoseconds load_time{};
   std::chrono::nanoseconds drain_time{};
   bool cut_short = false;  ///< what was outstanding was not waited for
@@ -203,7 +188,6 @@ class live_run {
   void add_tenants(run_findings& found) const;
   void add_opcodes(run_findings& found) const;
   void add_laws(run_findings& found);
-  [[nodiscard]] condition final_state(const run_findings& found) const;
 
   run_profile profile_;
   kernel_session kernel_;

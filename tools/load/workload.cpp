@@ -23,7 +23,6 @@
 #include "load/workload.h"
 #include "observe/capture.h"
 #include "observe/histogram.h"
-#include "observe/verdict.h"
 #include "render/ring_bar.h"
 #include "render/run.h"
 #include "report/report.h"

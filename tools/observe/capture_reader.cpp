@@ -28,7 +28,6 @@
 #include "observe/frame.h"
 #include "observe/histogram.h"
 #include "observe/inspect.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "report/report.h"
 

@@ -14,7 +14,6 @@
 #include "cli/input.h"
 #include "observe/file_source.h"
 #include "observe/frame.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 
 import megakernel;

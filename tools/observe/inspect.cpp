@@ -212,70 +212,13 @@ std::expected<health_findings, refusal> health_of(const dumps& given) {
   return found;
 }
 
-condition judge(const inspection& found) {
-  const bool faults = found.current.occupancy().fault != 0;
-  if (found.health) return condition_of(found.health->report.verdict, faults);
-  if (faults) return condition::faulted;
-  return found.current.occupancy().active() == 0 ? condition::idle : condition::busy;
+kernel_state judge(const inspection& found) {
+  if (found.health) return state_of(found.health->report);
+  if (found.current.occupancy().fault != 0) return kernel_state::faulted;
+  return found.current.occupancy().active() == 0 ? kernel_state::idle : kernel_state::busy;
 }
 
 }  // namespace
-
-condition condition_of(const diagnosis& of) noexcept {
-  if (of.findings.empty()) return condition::busy;
-  const auto unless_faulted = [&](condition c) {
-    return of.find(finding_kind::faulted) != nullptr ? condition::faulted : c;
-  };
-  switch (of.primary().what) {
-    case finding_kind::stalled:
-    case finding_kind::waiting_for_io:
-      return condition::stalled;
-    case finding_kind::unauthorised:
-    case finding_kind::throttled:
-      return condition::blocked;
-    case finding_kind::dead:
-      return condition::dead;
-    case finding_kind::faulted:
-      return condition::faulted;
-    case finding_kind::idle:
-      // Nothing is outstanding at this moment; a sample between two bursts finds that, too.
-      return unless_faulted(of.primary()[evidence_metric::drained_slots] != 0
-                                ? condition::progressing
-                                : condition::idle);
-    case finding_kind::stopped:
-      return unless_faulted(condition::stopped);
-    case finding_kind::too_early:
-      return unless_faulted(condition::busy);
-    case finding_kind::healthy:
-    case finding_kind::slow:
-    case finding_kind::count_regressed:
-    case finding_kind::torn:
-    case finding_kind::observer_too_slow:
-      return unless_faulted(condition::progressing);
-  }
-  return condition::busy;
-}
-
-condition condition_of(verdict seen, bool faults) noexcept {
-  const auto unless_faulted = [faults](condition c) { return faults ? condition::faulted : c; };
-  switch (seen) {
-    case verdict::stalled:
-      return condition::stalled;
-    case verdict::blocked:
-      return condition::blocked;
-    case verdict::dead:
-      return condition::dead;
-    case verdict::progressing:
-      return unless_faulted(condition::progressing);
-    case verdict::idle:
-      return unless_faulted(condition::idle);
-    case verdict::stopped:
-      return unless_faulted(condition::stopped);
-    case verdict::watching:
-      return unless_faulted(condition::busy);
-  }
-  return condition::busy;
-}
 
 std::expected<inspection, refusal> inspect(const dumps& given) {
   auto opcodes = window_opcodes::of(given.window_opcodes);

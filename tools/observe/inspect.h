@@ -48,30 +48,6 @@ struct dumps {
   std::span<const opcode> window_opcodes;
 };
 
-/// The condition of the launch. One snapshot shows only the first three.
-enum class condition : std::uint8_t {
-  idle,         ///< nothing is outstanding
-  busy,         ///< slots are outstanding; whether they move takes a second sample
-  faulted,      ///< some slots are in FAULT
-  progressing,  ///< slots were drained since the previous snapshot
-  stalled,      ///< slots are outstanding, none was drained
-  blocked,      ///< all that is outstanding waits for a mask or a token
-  dead,         ///< the heartbeat stands still
-  stopped,      ///< the same, as SHUTDOWN asked
-};
-
-/// Whether somebody should look: exit status 3.
-[[nodiscard]] constexpr bool needs_attention(condition c) noexcept {
-  using enum condition;
-  return c == faulted || c == stalled || c == blocked || c == dead;
-}
-
-/// The primary finding, as a condition.
-[[nodiscard]] condition condition_of(const diagnosis& of) noexcept;
-
-/// A tracker's verdict as a condition, where some slots may be in FAULT.
-[[nodiscard]] condition condition_of(verdict seen, bool faults) noexcept;
-
 struct tenant_row {
   std::uint32_t tenant;
   std::uint32_t slots;        ///< with any known status but EMPTY
@@ -124,7 +100,7 @@ struct health_findings {
 
 /// Everything found. `slots` and the debug records are read from the dumps when asked for.
 struct inspection {
-  condition state = condition::idle;
+  kernel_state state = kernel_state::idle;
   ring_view slots;
   ring_summary current;                        ///< control words, occupancy, windows
   std::uint32_t unauthorised_outstanding = 0;  ///< outstanding slots of tenants without a mask

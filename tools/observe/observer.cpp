@@ -28,11 +28,6 @@ namespace {
 
 constexpr std::size_t most_listed = 64;
 
-double per_second(std::uint64_t count, std::chrono::nanoseconds interval) {
-  if (interval.count() <= 0) return 0;
-  return static_cast<double>(count) / std::chrono::duration<double>(interval).count();
-}
-
 /// The same adapter that `megakernel recommend` assumes for dumps.
 launch_request usual_request(std::uint32_t queue_depth) {
   constexpr std::uint32_t usual_width = 256;
@@ -61,6 +56,29 @@ std::vector<fault_observation> faults_of(const inspection& found, const frame& s
 }
 
 }  // namespace
+
+double per_second(std::uint64_t count, std::chrono::nanoseconds interval) noexcept {
+  if (interval.count() <= 0) return 0;
+  return static_cast<double>(count) / std::chrono::duration<double>(interval).count();
+}
+
+ring_observation observe_ring(const ring_summary& ring, const diagnosis& diagnosed,
+                              const health_report& health, std::chrono::nanoseconds at,
+                              std::chrono::nanoseconds interval) {
+  ring_observation to{.at = at,
+                      .interval = interval,
+                      .state = state_of(diagnosed),
+                      .diagnosis = diagnosed,
+                      .health = health,
+                      .stuck = {health.oldest.begin(), health.oldest.end()},
+                      .occupancy = ring.occupancy(),
+                      .counters = ring.counters(),
+                      .done_per_second = per_second(health.done_delta, interval)};
+  to.health.oldest = {};
+  to.advice.why =
+      explain_launch(launch_policy::standard(), ring, usual_request(to.counters.queue_depth));
+  return to;
+}
 
 double jain_index(std::span<const double> values) noexcept {
   double sum = 0;
@@ -161,27 +179,18 @@ std::expected<observation, std::string> observer::observe(const frame& seen) {
     return refused(decoded.error());
   const auto diagnosed = doctor_.observe(telemetry_, seen.at, seen.torn_pages, seen.ring);
   if (!diagnosed) return refused(diagnosed.error());
-  const health_report& health = doctor_.health();
 
   const ring_summary& ring = found->current;
-  observation to{.number = frames_,
-                 .at = seen.at,
-                 .interval = frames_ == 0 ? std::chrono::nanoseconds{} : seen.at - at_,
-                 .wall = seen.wall,
-                 .state = condition_of(*diagnosed),
-                 .diagnosis = *diagnosed,
-                 .health = health,
-                 .stuck = {health.oldest.begin(), health.oldest.end()},
-                 .occupancy = ring.occupancy(),
-                 .counters = ring.counters(),
-                 .report = ring.control().report(),
-                 .epoch = ring.control().epoch(),
-                 .shutdown = ring.control().shutdown(),
-                 .active_windows = found->active_windows,
-                 .faults = faults_of(*found, seen),
-                 .torn_pages = seen.torn_pages.size()};
-  to.health.oldest = {};
-  to.done_per_second = per_second(health.done_delta, to.interval);
+  observation to{observe_ring(ring, *diagnosed, doctor_.health(), seen.at,
+                              frames_ == 0 ? std::chrono::nanoseconds{} : seen.at - at_)};
+  to.number = frames_;
+  to.wall = seen.wall;
+  to.report = ring.control().report();
+  to.epoch = ring.control().epoch();
+  to.shutdown = ring.control().shutdown();
+  to.active_windows = found->active_windows;
+  to.faults = faults_of(*found, seen);
+  to.torn_pages = seen.torn_pages.size();
   if (seen.publishers != nullptr) {
     to.accepted = seen.publishers->accepted;
     to.latency = (totals_before_ ? seen.publishers->latency.since(totals_before_->latency)
@@ -194,8 +203,6 @@ std::expected<observation, std::string> observer::observe(const frame& seen) {
     if (to.windows.size() == most_listed) break;
     to.windows.push_back(window);
   }
-  to.advice.why =
-      explain_launch(launch_policy::standard(), ring, usual_request(to.counters.queue_depth));
   remember(*found, seen);
   return to;
 }

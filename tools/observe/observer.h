@@ -56,24 +56,39 @@ struct fault_observation {
   std::array<word, 3> arguments{};
 };
 
-/// One frame, and what came since the frame before it.
-struct observation {
-  std::uint64_t number = 0;             ///< of the frame, from 0
-  std::chrono::nanoseconds at{};        ///< as the frame says
-  std::chrono::nanoseconds interval{};  ///< since the frame before; zero for the first
-  std::chrono::system_clock::time_point wall{};
-  condition state = condition::busy;
+/// One sample of a ring, and what came since the sample before it: of a live run and of a frame.
+struct ring_observation {
+  std::chrono::nanoseconds at{};        ///< since the load began; of a frame: as the frame says
+  std::chrono::nanoseconds interval{};  ///< since the sample before; zero for the first
+  kernel_state state = kernel_state::idle;
   megakernel::diagnosis diagnosis{};
   health_report health{};           ///< its `oldest` is empty: see `stuck`
   std::vector<stuck_slot> stuck{};  ///< longest first
   ring_occupancy occupancy{};
   runtime_counters counters{};
+  std::optional<std::uint64_t> accepted{};  ///< slots, so far; where publishers are known
+  double done_per_second = 0;               ///< slots, of the interval
+  std::optional<quantiles> latency{};       ///< of publications that finished in the interval; ns
+  std::size_t torn_pages = 0;
+  launch_advice advice{};  ///< for the ring as it stands
+};
+
+/// All that the ring and the judgement say: without `accepted`, `latency` and `torn_pages`.
+[[nodiscard]] ring_observation observe_ring(const ring_summary& ring, const diagnosis& diagnosed,
+                                            const health_report& health,
+                                            std::chrono::nanoseconds at,
+                                            std::chrono::nanoseconds interval);
+
+/// Of an interval; zero where the interval is.
+[[nodiscard]] double per_second(std::uint64_t count, std::chrono::nanoseconds interval) noexcept;
+
+/// One frame.
+struct observation : ring_observation {
+  std::uint64_t number = 0;  ///< of the frame, from 0
+  std::chrono::system_clock::time_point wall{};
   std::optional<kernel_report> report{};  ///< where the kernel reports
   word epoch = 0;
   bool shutdown = false;
-  std::optional<std::uint64_t> accepted{};  ///< where publishers are known
-  double done_per_second = 0;               ///< slots, of the interval
-  std::optional<quantiles> latency{};       ///< of publications that finished in the interval; ns
   double jain_of_claims = 1;  ///< of claims in the interval by tenants that owe or claimed
   std::optional<double> jain_of_wait{};  ///< of mean waits in the interval
   std::vector<tenant_observation>
@@ -83,8 +98,6 @@ struct observation {
   std::vector<window_telemetry> windows{};  ///< active ones, by (ticket, opcode); at most 64
   std::uint32_t active_windows = 0;
   std::vector<fault_observation> faults{};  ///< at most 64, by slot
-  std::size_t torn_pages = 0;
-  launch_advice advice{};  ///< for the ring as it stands
 };
 
 /// Follows one source of frames.

@@ -14,10 +14,10 @@
 
 #include "cli/output.h"
 #include "observe/recommend.h"
-#include "observe/verdict.h"
 #include "render/layout.h"
 #include "render/names.h"
 #include "render/run.h"
+#include "render/values_json.h"
 
 import megakernel;
 
@@ -126,7 +126,10 @@ json request_json(const launch_request& request) {
       {"device_memory_budget_bytes", request.device_memory_budget_bytes}};
 }
 
-json advice_document(const launch_advice& advice) {
+}  // namespace
+
+ordered_json to_json(const launch_advice& advice) {
+  if (!advice.why.outcome()) return nullptr;
   json reasons = json::array();
   for (const reason& r : advice.why.reasons()) {
     reasons.push_back({{"about", to_string(r.about())},
@@ -142,8 +145,6 @@ json advice_document(const launch_advice& advice) {
       {"previous_topology", advice.previous ? json(to_string(*advice.previous)) : json(nullptr)},
       {"reasons", std::move(reasons)}};
 }
-
-}  // namespace
 
 std::string headline(const launch_recommendation& launch) {
   return fmt::format("Launch {} of {}: {}, {}.",
@@ -172,9 +173,7 @@ void render_reasons(const launch_advice& advice, screen& page) {
 }
 
 void render_advice_json(const launch_advice& advice, output& to) {
-  to.write(advice_document(advice).dump(2) + "\n");
+  to.write(to_json(advice).dump(2) + "\n");
 }
-
-std::string advice_json(const launch_advice& advice) { return advice_document(advice).dump(); }
 
 }  // namespace megakernel::tool

@@ -41,7 +41,5 @@ void render_advice_table(const launch_advice& advice, const advice_table_options
 /// "previous_topology", "reasons": [{"about", "rule", "numbers", "sentence"}]}`; the request is the
 /// one decided on, with what was inferred.
 void render_advice_json(const launch_advice& advice, output& to);
-/// The same on one line.
-[[nodiscard]] std::string advice_json(const launch_advice& advice);
 
 }  // namespace megakernel::tool

@@ -55,52 +55,31 @@ std::string blocked_sentence(const inspection& found) {
 std::string core_sentence(const inspection& found) {
   const bool faults = found.current.occupancy().fault != 0;
   switch (found.state) {
-    case condition::idle:
+    case kernel_state::idle:
       return "nothing is owed";
-    case condition::busy:
+    case kernel_state::watching:
+    case kernel_state::busy:
       return outstanding_of(found);
-    case condition::progressing:
+    case kernel_state::progressing:
       return fmt::format("{}; {}", drained_of(found), outstanding_of(found));
-    case condition::faulted:
+    case kernel_state::faulted:
       return fmt::format("{}; {}{}{}", faults_of(found), outstanding_of(found),
                          found.health ? "; " : "", drained_of(found));
-    case condition::stalled:
+    case kernel_state::stalled:
       return fmt::format("{} and {}{}{}", outstanding_of(found), drained_of(found),
                          faults ? "; " : "", faults ? faults_of(found) : "");
-    case condition::blocked:
+    case kernel_state::blocked:
       return blocked_sentence(found);
-    case condition::dead:
+    case kernel_state::dead:
       return fmt::format("the kernel's heartbeat stood still since the previous snapshot; {}",
                          outstanding_of(found));
-    case condition::stopped:
+    case kernel_state::stopped:
       return fmt::format("the kernel left as SHUTDOWN asked; {}", outstanding_of(found));
   }
   return {};
 }
 
 }  // namespace
-
-std::string_view to_string(condition c) noexcept {
-  switch (c) {
-    case condition::idle:
-      return "idle";
-    case condition::busy:
-      return "busy";
-    case condition::faulted:
-      return "faulted";
-    case condition::progressing:
-      return "progressing";
-    case condition::stalled:
-      return "stalled";
-    case condition::blocked:
-      return "blocked";
-    case condition::dead:
-      return "dead";
-    case condition::stopped:
-      return "stopped";
-  }
-  return "";
-}
 
 std::string sentence(const inspection& found) {
   std::string text = core_sentence(found);
@@ -114,14 +93,14 @@ std::string sentence(const inspection& found) {
 std::vector<std::string> warnings(const inspection& found) {
   std::vector<std::string> notes;
   const control_snapshot& control = found.current.control();
-  if (found.state == condition::busy) {
+  if (found.state == kernel_state::busy) {
     notes.push_back(
         "One snapshot cannot tell busy from stuck: give an earlier one with --previous-control "
         "and --previous-ring.");
   }
-  if (control.shutdown() && found.state != condition::stopped)
+  if (control.shutdown() && found.state != kernel_state::stopped)
     notes.push_back("SHUTDOWN is set: the kernel leaves at its next pass.");
-  if (found.unauthorised_outstanding != 0 && found.state != condition::blocked) {
+  if (found.unauthorised_outstanding != 0 && found.state != kernel_state::blocked) {
     notes.push_back(fmt::format(
         "{} {} owed to tenants without a mask, so the kernel will not "
         "claim {}.",

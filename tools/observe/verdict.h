@@ -10,10 +10,7 @@
 /// An inspection in words.
 namespace megakernel::tool {
 
-/// `"stalled"` and so on.
-[[nodiscard]] std::string_view to_string(condition c) noexcept;
-
-/// The headline for a person, without the condition's name: `"37 slots are owed and none was
+/// The headline for a person, without the state's name: `"37 slots are owed and none was
 /// drained since the previous snapshot"`.
 [[nodiscard]] std::string sentence(const inspection& found);
 

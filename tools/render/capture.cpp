@@ -123,14 +123,7 @@ void render_capture_head_json(const capture_reader& from, output& to) {
 
 void render_observation(const observation& seen, const run_style& style, output& to) {
   screen page(to, std::clamp<std::size_t>(style.width, 60, 100), style.colour);
-  print_sample({.at = seen.at,
-                .decimals = 2,
-                .slots_per_second = seen.done_per_second,
-                .queue_depth = seen.counters.queue_depth,
-                .occupancy = seen.occupancy,
-                .latency = seen.latency.value_or(quantiles{}),
-                .state = seen.state},
-               style.width, page);
+  print_sample(seen, {.decimals = 2}, style.width, page);
   to.flush();
 }
 

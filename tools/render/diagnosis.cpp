@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -11,7 +10,6 @@
 #include <vector>
 
 #include "observe/histogram.h"
-#include "observe/verdict.h"
 #include "render/diagnosis.h"
 #include "render/layout.h"
 #include "render/names.h"
@@ -23,7 +21,6 @@ import megakernel;
 namespace megakernel::tool {
 namespace {
 
-using json = nlohmann::ordered_json;
 using std::chrono::nanoseconds;
 
 nanoseconds since(nanoseconds then, nanoseconds now) noexcept {
@@ -77,57 +74,6 @@ void print_slots(const finding& of, nanoseconds at, std::uint32_t top, screen& t
                               ink::dim));
 }
 
-json slot_json(const concerned_slot& s, nanoseconds at) {
-  return {{"index", s.slot.index},
-          {"status", to_string(s.slot.status)},
-          {"opcode", word(s.slot.op)},
-          {"opcode_name", to_string(s.slot.op)},
-          {"tenant", s.slot.tenant},
-          {"priority", word(s.slot.level)},
-          {"arguments", s.slot.arguments},
-          {"for_ns", since(s.since, at).count()},
-          {"looks", s.samples},
-          {"fault_code", word(s.why)},
-          {"fault_name", to_string(s.why)}};
-}
-
-json finding_json(const finding& of, nanoseconds at) {
-  json evidence = json::array();
-  for (const evidence_item& f : of.evidence) {
-    json one{{"measure", megakernel::to_string(f.what)}, {"found", f.found}};
-    if (f.limit != evidence_metric::nothing) {
-      one["against"] = megakernel::to_string(f.limit);
-      one["bound"] = f.bound;
-    }
-    evidence.push_back(std::move(one));
-  }
-  json slots = json::array();
-  for (const concerned_slot& s : of.slots) slots.push_back(slot_json(s, at));
-  json tenants = json::array();
-  for (const concerned_key& k : of.tenants)
-    tenants.push_back({{"tenant", k.key}, {"slots", k.slots}});
-  json opcodes = json::array();
-  for (const concerned_key& k : of.opcodes) {
-    opcodes.push_back(
-        {{"opcode", k.key}, {"opcode_name", to_string(opcode{k.key})}, {"slots", k.slots}});
-  }
-  return {{"ailment", megakernel::to_string(of.what)},
-          {"title", megakernel::title(of.what)},
-          {"alarm", is_alarm(of.what)},
-          {"whole", of.kernel_wide},
-          {"easing", of.clearing},
-          {"for_ns", since(of.since, at).count()},
-          {"sentence", megakernel::sentence(of, at).text()},
-          {"concerned", megakernel::concerned(of, at).text()},
-          {"remedy", megakernel::to_string(of.what_to_try)},
-          {"advice", megakernel::advice(of.what_to_try)},
-          {"evidence", std::move(evidence)},
-          {"slots", std::move(slots)},
-          {"slots_in_all", of.slots_in_all},
-          {"tenants", std::move(tenants)},
-          {"opcodes", std::move(opcodes)}};
-}
-
 }  // namespace
 
 bool is_noteworthy(const finding& of) noexcept {
@@ -167,16 +113,6 @@ void render_diagnosis_section(const diagnosis& of, std::string_view remark, std:
   if (headline(of).empty()) return;
   to.section("Diagnosis", remark);
   render_diagnosis(of, top, to);
-}
-
-std::string diagnosis_json(const diagnosis& of) {
-  json findings = json::array();
-  for (const finding& f : of.findings) findings.push_back(finding_json(f, of.at));
-  const json all{{"primary", of.findings.empty() ? "" : megakernel::to_string(of.primary().what)},
-                 {"alarm", of.alarm()},
-                 {"look", of.sample},
-                 {"findings", std::move(findings)}};
-  return all.dump();
 }
 
 }  // namespace megakernel::tool

@@ -11,7 +11,7 @@
 
 import megakernel;
 
-/// A diagnosis for a person, or as JSON for a program.
+/// A diagnosis for a person; `to_json` writes it for a program.
 namespace megakernel::tool {
 
 /// Whether a person should read of it: everything but that all is well or too early to say.
@@ -28,8 +28,5 @@ void render_diagnosis(const diagnosis& of, std::uint32_t top, screen& to);
 /// The same as a section of its own; no section where all is well.
 void render_diagnosis_section(const diagnosis& of, std::string_view remark, std::uint32_t top,
                               screen& to);
-
-/// The object that docs/diagnosis.md describes.
-[[nodiscard]] std::string diagnosis_json(const diagnosis& of);
 
 }  // namespace megakernel::tool

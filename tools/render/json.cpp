@@ -10,10 +10,10 @@
 #include "cli/output.h"
 #include "observe/inspect.h"
 #include "observe/verdict.h"
-#include "render/diagnosis.h"
 #include "render/json.h"
 #include "render/names.h"
 #include "render/run.h"
+#include "render/values_json.h"
 #include "report/report.h"
 
 import megakernel;
@@ -77,27 +77,11 @@ class document {
   bool first_ = true;
 };
 
-template <class T>
-json or_null(const std::optional<T>& value) {
-  return value ? json(*value) : json(nullptr);
-}
-
 json control_json(const control_snapshot& control) {
   json metrics = json::array();
   for (const metric& m : control.metrics()) {
     metrics.push_back(
         {{"index", m.index}, {"opcode_name", to_string(opcode{m.index})}, {"count", m.count}});
-  }
-  json report;
-  if (const auto r = control.report()) {
-    report = {{"heartbeat", r->heartbeat},
-              {"faults", r->faults},
-              {"unauthorised_seen", r->unauthorised_seen},
-              {"throttled_seen", r->throttled_seen},
-              {"workers_alive", r->workers_alive},
-              {"claims_lost", r->claims_lost},
-              {"debug_dropped", r->debug_dropped},
-              {"done_count_high", r->done_count_high}};
   }
   return {{"shutdown", control.shutdown()},
           {"done_count", control.done_count()},
@@ -108,55 +92,21 @@ json control_json(const control_snapshot& control) {
           {"metrics", metrics},
           {"tenant_fairness", control.tenant_fairness()},
           {"priority_fairness", control.priority_fairness()},
-          {"report", report}};
-}
-
-json occupancy_json(const ring_occupancy& o) {
-  return {{"total_slots", o.total_slots()},
-          {"active", o.active()},
-          {"empty", o.empty},
-          {"published", o.published},
-          {"claimed", o.claimed},
-          {"done", o.done},
-          {"wait_io", o.wait_io},
-          {"yield", o.yield},
-          {"requeue", o.requeue},
-          {"fault", o.fault},
-          {"unknown", o.unknown}};
+          {"report", to_json(control.report())}};
 }
 
 json counters_json(const runtime_counters& c) {
-  return {{"total_slots", c.total_slots},
-          {"queue_depth", c.queue_depth},
-          {"gpu_idle_slots", c.gpu_idle_slots},
-          {"gpu_idle_ppm", c.gpu_idle_ppm},
-          {"frontier_density_bps", c.frontier_density_bps},
-          {"occupancy_proxy_bps", c.occupancy_proxy_bps},
-          {"drained_slots", c.drained_slots},
-          {"unreclaimed_done_slots", c.unreclaimed_done_slots},
-          {"tenant_fairness_total", c.tenant_fairness_total},
-          {"tenant_fairness_skew", c.tenant_fairness_skew},
-          {"priority_fairness_total", c.priority_fairness_total},
-          {"requeue_slots", c.requeue_slots},
-          {"fault_slots", c.fault_slots}};
+  json all;
+  all["total_slots"] = c.total_slots;
+  all.update(to_json(c));
+  return all;
 }
 
 json window_json(const window_telemetry& w) {
-  return {{"ticket", w.ticket},
-          {"opcode", word(w.op)},
-          {"opcode_name", to_string(w.op)},
-          {"tenant", w.tenant},
-          {"required_slots", w.required_slots},
-          {"lookahead_slots", w.lookahead_slots},
-          {"published", w.published},
-          {"claimed", w.claimed},
-          {"done", w.done},
-          {"wait_io", w.wait_io},
-          {"yield", w.yield},
-          {"requeue", w.requeue},
-          {"fault", w.fault},
-          {"active", w.active()},
-          {"tenants_disagree", w.tenants_disagree}};
+  json all = to_json(w);
+  all["active"] = w.active();
+  all["tenants_disagree"] = w.tenants_disagree;
+  return all;
 }
 
 json tenant_json(const tenant_row& t) {
@@ -191,26 +141,15 @@ json io_json(const io_row& row) {
           {"tag", row.request.tag}};
 }
 
-json delta_json(const std::optional<health_delta>& d) {
-  if (!d) return nullptr;
-  return {{"done_delta", d->done_delta},     {"queue_depth", d->queue_depth},
-          {"fault_slots", d->fault_slots},   {"requeue_slots", d->requeue_slots},
-          {"gpu_idle_ppm", d->gpu_idle_ppm}, {"suspected_stall", d->suspected_stall}};
-}
-
 json health_json(const health_findings& h) {
   const health_report& r = h.report;
-  return {{"tracker_verdict", megakernel::to_string(r.verdict)},
-          {"interval_ns", h.interval.count()},
-          {"done", r.done},
-          {"done_delta", r.done_delta},
-          {"owed_slots", r.outstanding_slots},
-          {"fault_slots", r.fault_slots},
-          {"unauthorised_slots", r.unauthorised_slots},
-          {"throttled_slots", r.throttled_slots},
-          {"heartbeat_delta", or_null(r.heartbeat_delta)},
-          {"stuck_slots", r.stuck_slots},
-          {"since_previous", delta_json(h.delta)}};
+  json all{{"tracker_verdict", to_string(r.state)},
+           {"interval_ns", h.interval.count()},
+           {"done", r.done},
+           {"done_delta", r.done_delta}};
+  all.update(to_json(r));
+  all["since_previous"] = h.delta ? to_json(*h.delta) : json(nullptr);
+  return all;
 }
 
 void write_debug_log(const std::optional<debug_findings>& debug, document& to) {
@@ -256,7 +195,7 @@ void render_json(const inspection& found, const json_options& options, output& t
   out.member("sentence", sentence(found));
   out.member("warnings", warnings(found));
   out.member("control", control_json(found.current.control()));
-  out.member("occupancy", occupancy_json(found.current.occupancy()));
+  out.member("occupancy", to_json(found.current.occupancy()));
   out.member("counters", counters_json(found.current.counters()));
   out.list("windows", found.current.windows(), window_json);
   out.list("tenants", found.tenants, tenant_json);
@@ -273,8 +212,7 @@ void render_json(const inspection& found, const json_options& options, output& t
   write_debug_log(found.debug_log, out);
   write_io_queue(found.io_queue, out);
   out.member("health", found.health ? health_json(*found.health) : json(nullptr));
-  out.member("diagnosis",
-             found.health ? json::parse(diagnosis_json(found.health->diagnosis)) : json(nullptr));
+  out.member("diagnosis", found.health ? to_json(found.health->diagnosis) : json(nullptr));
   if (options.slots) out.list("slots", found.slots, slot_json);
   out.finish();
 }

@@ -30,19 +30,20 @@ ink colour_of(slot_status status) noexcept {
   return ink::magenta;
 }
 
-ink colour_of(condition c) noexcept {
-  switch (c) {
-    case condition::idle:
-    case condition::progressing:
-    case condition::stopped:
+ink colour_of(kernel_state state) noexcept {
+  switch (state) {
+    case kernel_state::idle:
+    case kernel_state::progressing:
+    case kernel_state::stopped:
       return ink::green;
-    case condition::busy:
+    case kernel_state::watching:
+    case kernel_state::busy:
       return ink::cyan;
-    case condition::blocked:
+    case kernel_state::blocked:
       return ink::yellow;
-    case condition::faulted:
-    case condition::stalled:
-    case condition::dead:
+    case kernel_state::faulted:
+    case kernel_state::stalled:
+    case kernel_state::dead:
       return ink::red;
   }
   return ink::plain;

@@ -40,7 +40,7 @@ using status_counts = std::array<std::uint64_t, status_styles.size()>;
 [[nodiscard]] status_counts counts_of(const ring_occupancy& o) noexcept;
 
 [[nodiscard]] ink colour_of(slot_status status) noexcept;
-[[nodiscard]] ink colour_of(condition c) noexcept;
+[[nodiscard]] ink colour_of(kernel_state state) noexcept;
 
 /// `"██▓▒▒▒····"`, `cells` columns wide: finished, moving, waiting, wrong, free. Every status that
 /// occurs has at least one column while there are enough. Blank for an empty ring.

@@ -183,10 +183,9 @@ void run_renderer::latency() {
 void run_renderer::ring() {
   const run_observation& busy = found_.deepest;
   if (busy.occupancy.total_slots() == 0) return;
-  to_.section("Ring",
-              fmt::format("{}, at the deepest look, after {}: {} owed",
-                          counted(busy.occupancy.total_slots(), "slot"), in_seconds(busy.elapsed),
-                          grouped(busy.health.outstanding_slots)));
+  to_.section("Ring", fmt::format("{}, at the deepest look, after {}: {} owed",
+                                  counted(busy.occupancy.total_slots(), "slot"),
+                                  in_seconds(busy.at), grouped(busy.health.outstanding_slots)));
   print_ring(busy.occupancy, to_);
 }
 
@@ -351,7 +350,7 @@ std::string_view to_string(run_end end) noexcept {
 std::string sentence(const run_findings& found) {
   const health_report& health = found.last.health;
   switch (found.state) {
-    case condition::blocked: {
+    case kernel_state::blocked: {
       std::string reasons;
       if (health.unauthorised_slots != 0)
         reasons = fmt::format("{} for a mask (not authorised)", grouped(health.unauthorised_slots));
@@ -361,22 +360,23 @@ std::string sentence(const run_findings& found) {
       }
       return fmt::format("{} and none can be claimed: {}", outstanding_sentence(found), reasons);
     }
-    case condition::stalled:
+    case kernel_state::stalled:
       return fmt::format("{} and none was drained for {}", outstanding_sentence(found),
                          in_seconds(health.quiet));
-    case condition::dead:
+    case kernel_state::dead:
       return fmt::format("the kernel's heartbeat stands still; {}", outstanding_sentence(found));
-    case condition::faulted:
+    case kernel_state::faulted:
       return fmt::format("{} faulted; {}; {}", counted(found.totals.faults, "slot"),
                          load_sentence(found), outstanding_sentence(found));
-    case condition::stopped:
+    case kernel_state::stopped:
       return fmt::format("{}; the drain was cut short, {}", load_sentence(found),
                          outstanding_sentence(found));
-    case condition::progressing:
+    case kernel_state::progressing:
       return fmt::format("{}; {} after a drain of {}", load_sentence(found),
                          outstanding_sentence(found), in_seconds(found.drain_time));
-    case condition::idle:
-    case condition::busy:
+    case kernel_state::idle:
+    case kernel_state::watching:
+    case kernel_state::busy:
       break;
   }
   return fmt::format("{}; {}", load_sentence(found), outstanding_sentence(found));
@@ -435,14 +435,8 @@ void render_run_head(const run_profile& profile, const run_style& style, output&
 
 void render_sample(const run_observation& seen, const run_style& style, output& to) {
   screen page(to, used(style), style.colour);
-  print_sample({.at = seen.elapsed,
-                .slots_per_second = seen.slots_per_second,
-                .queue_depth = seen.counters.queue_depth,
-                .occupancy = seen.occupancy,
-                .latency = seen.latency,
-                .state = seen.state,
-                .remark = seen.phase == run_phase::drain ? ", draining" : ""},
-               style.width, page);
+  print_sample(seen, {.remark = seen.phase == run_phase::drain ? ", draining" : ""}, style.width,
+               page);
   to.flush();
 }
 

@@ -13,11 +13,10 @@
 #include "load/run.h"
 #include "load/workload.h"
 #include "observe/histogram.h"
-#include "observe/recommend.h"
 #include "observe/verdict.h"
-#include "render/diagnosis.h"
 #include "render/names.h"
 #include "render/run.h"
+#include "render/values_json.h"
 #include "report/report.h"
 
 import megakernel;
@@ -35,31 +34,12 @@ std::uint64_t rounded(double value) {
   return static_cast<std::uint64_t>(std::llround(value < 0 ? 0 : value));
 }
 
-json quantiles_json(const quantiles& q) {
-  return {{"count", q.count}, {"mean", q.mean}, {"p50", q.p50}, {"p90", q.p90},
-          {"p99", q.p99},     {"p999", q.p999}, {"max", q.max}};
-}
-
-json occupancy_of(const ring_occupancy& o) {
-  return {{"total_slots", o.total_slots()},
-          {"active", o.active()},
-          {"empty", o.empty},
-          {"published", o.published},
-          {"claimed", o.claimed},
-          {"done", o.done},
-          {"wait_io", o.wait_io},
-          {"yield", o.yield},
-          {"requeue", o.requeue},
-          {"fault", o.fault},
-          {"unknown", o.unknown}};
-}
-
 json injected_json(const std::optional<injected_failure>& injected) {
   if (!injected) return nullptr;
   return {{"what", to_string(injected->what)},
           {"at_ns", injected->at.count()},
           {"slots", injected->slots},
-          {"tenant", injected->tenant ? json(*injected->tenant) : json(nullptr)},
+          {"tenant", or_null(injected->tenant)},
           {"opcode", injected->op ? json(word(*injected->op)) : json(nullptr)}};
 }
 
@@ -67,26 +47,26 @@ json sample_json(const run_observation& l) {
   const health_report& h = l.health;
   return {{"phase", to_string(l.phase)},
           {"verdict", to_string(l.state)},
-          {"elapsed_ns", l.elapsed.count()},
+          {"elapsed_ns", l.at.count()},
           {"interval_ns", l.interval.count()},
-          {"accepted", l.accepted},
-          {"done", l.done},
-          {"done_delta", l.done_delta},
-          {"slots_per_second", rounded(l.slots_per_second)},
+          {"accepted", l.accepted.value_or(0)},
+          {"done", h.done},
+          {"done_delta", h.done_delta},
+          {"slots_per_second", rounded(l.done_per_second)},
           {"queue_depth", l.counters.queue_depth},
           {"frontier_density_bps", l.counters.frontier_density_bps},
-          {"occupancy", occupancy_of(l.occupancy)},
-          {"latency_ns", quantiles_json(l.latency)},
+          {"occupancy", to_json(l.occupancy)},
+          {"latency_ns", to_json(l.latency.value_or(quantiles{}))},
           {"owed_slots", h.outstanding_slots},
           {"fault_slots", h.fault_slots},
           {"unauthorised_slots", h.unauthorised_slots},
           {"throttled_slots", h.throttled_slots},
           {"stuck_slots", h.stuck_slots},
           {"quiet_ns", h.quiet.count()},
-          {"heartbeat_delta", h.heartbeat_delta ? json(*h.heartbeat_delta) : json(nullptr)},
+          {"heartbeat_delta", or_null(h.heartbeat_delta)},
           {"torn_pages", l.torn_pages},
           {"injected", injected_json(l.injected)},
-          {"diagnosis", json::parse(diagnosis_json(l.diagnosis))}};
+          {"diagnosis", to_json(l.diagnosis)}};
 }
 
 json profile_json(const run_profile& p) {
@@ -100,11 +80,11 @@ json profile_json(const run_profile& p) {
       {"mix", to_text(p.work)},
       {"priorities", to_text(p.priorities)},
       {"duration_ns", p.duration ? json(p.duration->count()) : json(nullptr)},
-      {"count", p.count ? json(*p.count) : json(nullptr)},
-      {"rate", p.rate ? json(*p.rate) : json(nullptr)},
+      {"count", or_null(p.count)},
+      {"rate", or_null(p.rate)},
       {"in_flight", p.rate ? json(nullptr) : json(std::uint64_t{p.outstanding()} * p.producers)},
       {"spin", p.spin},
-      {"quota", p.quota ? json(*p.quota) : json(nullptr)},
+      {"quota", or_null(p.quota)},
       {"seed", p.seed},
       {"inject", to_string(p.inject)},
       {"patience_ns", p.hold_time.count()}};
@@ -128,22 +108,14 @@ json opcodes_json(const run_findings& found) {
                     {"opcode_name", to_string(o.op)},
                     {"slots", o.slots},
                     {"in_packed", o.inner},
-                    {"claims", o.claims ? json(*o.claims) : json(nullptr)}});
+                    {"claims", or_null(o.claims)}});
   }
   return rows;
 }
 
 json faults_json(const run_findings& found) {
   json rows = json::array();
-  for (const fault_notice& f : found.faults) {
-    rows.push_back({{"slot", f.slot},
-                    {"opcode", word(f.op)},
-                    {"opcode_name", to_string(f.op)},
-                    {"tenant", f.tenant},
-                    {"fault_code", word(f.why)},
-                    {"fault_name", to_string(f.why)},
-                    {"arguments", f.arguments}});
-  }
+  for (const fault_notice& f : found.faults) rows.push_back(fault_json(f));
   return rows;
 }
 
@@ -162,12 +134,8 @@ json laws_json(const run_findings& found) {
 json priorities_json(const run_findings& found) {
   json all = json::object();
   for (word level = 0; level < abi::priorities; ++level)
-    all[to_string(priority{level})] = quantiles_json(found.latency_by_priority[level]);
+    all[to_string(priority{level})] = to_json(found.latency_by_priority[level]);
   return all;
-}
-
-json advice_value(const launch_advice& advice) {
-  return advice.why.outcome() ? json::parse(advice_json(advice)) : json(nullptr);
 }
 
 }  // namespace
@@ -205,7 +173,7 @@ void render_findings_json(const run_findings& found, output& to) {
                    {"publications", found.publications},
                    {"ring_full", found.ring_full},
                    {"unmet", found.unmet},
-                   {"latency_ns", quantiles_json(found.latency)},
+                   {"latency_ns", to_json(found.latency)},
                    {"latency_by_priority_ns", priorities_json(found)},
                    {"jain_of_service", found.jain_of_service},
                    {"jain_of_wait", found.jain_of_wait},
@@ -214,10 +182,10 @@ void render_findings_json(const run_findings& found, output& to) {
                    {"faults", faults_json(found)},
                    {"alarms", found.alarms},
                    {"injected", injected_json(found.injected)},
-                   {"diagnosis", json::parse(diagnosis_json(found.last.diagnosis))},
+                   {"diagnosis", to_json(found.last.diagnosis)},
                    {"deepest", sample_json(found.deepest)},
                    {"last", sample_json(found.last)},
-                   {"recommend", advice_value(found.deepest.advice)}});
+                   {"recommend", to_json(found.deepest.advice)}});
   to.write(line.dump() + "\n");
 }
 

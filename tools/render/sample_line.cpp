@@ -9,7 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "observe/verdict.h"
+#include "observe/histogram.h"
+#include "observe/observer.h"
 #include "render/layout.h"
 #include "render/names.h"
 #include "render/ring_bar.h"
@@ -37,21 +38,22 @@ void print_sample_head(std::size_t width, screen& to) {
                    ink::dim));
 }
 
-void print_sample(const sample_line& seen, std::size_t width, screen& to) {
+void print_sample(const ring_observation& seen, const sample_style& style, std::size_t width,
+                  screen& to) {
+  const quantiles latency = seen.latency.value_or(quantiles{});
   const auto time_of = [&](std::uint64_t value) {
-    return padded(seen.latency.count == 0 ? "-" : human_time(value), 7);
+    return padded(latency.count == 0 ? "-" : human_time(value), 7);
   };
   // No rate is over 2^63: what a file claims may be.
-  const double rate = std::clamp(seen.slots_per_second, 0.0, 9.2e18);
+  const double rate = std::clamp(seen.done_per_second, 0.0, 9.2e18);
   to.line(fmt::format(
       "{}  {:>11}  {:>9}  {}  {}  {}  {}{}",
       padded(
-          fmt::format("{:.{}f} s", std::chrono::duration<double>(seen.at).count(), seen.decimals),
+          fmt::format("{:.{}f} s", std::chrono::duration<double>(seen.at).count(), style.decimals),
           8),
-      grouped(static_cast<std::uint64_t>(std::llround(rate))), grouped(seen.queue_depth),
-      ring_bar(seen.occupancy, bar_of(width), to), time_of(seen.latency.p50),
-      time_of(seen.latency.p99), to.paint(to_string(seen.state), colour_of(seen.state)),
-      to.paint(seen.remark, ink::dim)));
+      grouped(static_cast<std::uint64_t>(std::llround(rate))), grouped(seen.counters.queue_depth),
+      ring_bar(seen.occupancy, bar_of(width), to), time_of(latency.p50), time_of(latency.p99),
+      to.paint(to_string(seen.state), colour_of(seen.state)), to.paint(style.remark, ink::dim)));
 }
 
 }  // namespace megakernel::tool

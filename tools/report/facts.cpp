@@ -20,7 +20,6 @@
 #include "observe/capture.h"
 #include "observe/histogram.h"
 #include "observe/inspect.h"
-#include "observe/verdict.h"
 #include "render/layout.h"
 #include "render/names.h"
 #include "render/run.h"

@@ -19,7 +19,6 @@
 #include "observe/inspect.h"
 #include "observe/observer.h"
 #include "observe/timeline.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "render/run.h"
 #include "report/page.h"
@@ -39,8 +38,8 @@ std::string_view hide_if_whole(const plot_columns& at) { return at.merged() ? ""
 
 /// "stalled for 4.2 s", "idle" and so on, of the last sample.
 std::string state_now(const report& found) {
-  const report_state state = state_of(*found.last);
-  if (is_alarm(state) && !found.alarms.empty() && found.alarms.back().lasts) {
+  const kernel_state state = found.last->health.state;
+  if (needs_attention(state) && !found.alarms.empty() && found.alarms.back().lasts) {
     const nanoseconds quiet = std::max(found.alarms.back().length(), found.last->health.quiet);
     if (quiet.count() > 0) return fmt::format("{} for {}", to_string(state), clock_text(quiet));
   }
@@ -51,8 +50,8 @@ std::string alarms_text(const report& found) {
   if (found.alarms_in_all == 0)
     return fmt::format("no alarm in {}", counted(found.samples, "look"));
   nanoseconds alarmed{};
-  for (std::size_t i = 0; i < report_states; ++i) {
-    if (is_alarm(static_cast<report_state>(i))) alarmed += found.time_in[i];
+  for (std::size_t i = 0; i < kernel_states; ++i) {
+    if (needs_attention(static_cast<kernel_state>(i))) alarmed += found.time_in[i];
   }
   return fmt::format("{}, {} in all", counted(found.alarms_in_all, "alarm"), clock_text(alarmed));
 }
@@ -98,7 +97,7 @@ class page {
 
   void summary() {
     const observation& last = *found_.last;
-    const report_state state = state_of(last);
+    const kernel_state state = last.health.state;
     const std::uint32_t outstanding = last.occupancy.active();
     const std::uint32_t faults = last.occupancy.fault;
     std::string text = fmt::format(

@@ -59,52 +59,12 @@ bool same_fault(const fault_observation& a, const fault_observation& b) {
 
 }  // namespace
 
-std::string_view to_string(report_state state) noexcept {
-  switch (state) {
-    case report_state::idle:
-      return "idle";
-    case report_state::progressing:
-      return "progressing";
-    case report_state::stopped:
-      return "stopped";
-    case report_state::watching:
-      return "watching";
-    case report_state::blocked:
-      return "blocked";
-    case report_state::stalled:
-      return "stalled";
-    case report_state::dead:
-      return "dead";
-  }
-  return "";
-}
-
-report_state state_of(const observation& seen) noexcept {
-  switch (seen.health.verdict) {
-    case verdict::watching:
-      return report_state::watching;
-    case verdict::progressing:
-      return report_state::progressing;
-    case verdict::idle:
-      return report_state::idle;
-    case verdict::blocked:
-      return report_state::blocked;
-    case verdict::stalled:
-      return report_state::stalled;
-    case verdict::dead:
-      return report_state::dead;
-    case verdict::stopped:
-      return report_state::stopped;
-  }
-  return report_state::watching;
-}
-
 void report_builder::add(const observation& seen, const publisher_totals* publishers) {
   if (report_.samples == 0) {
     report_.first = seen;
   } else {
     report_.longest_gap = std::max(report_.longest_gap, seen.interval);
-    report_.time_in[static_cast<std::size_t>(state_of(seen))] += seen.interval;
+    report_.time_in[static_cast<std::size_t>(seen.health.state)] += seen.interval;
     report_.done += seen.health.done_delta;
   }
   if (seen.torn_pages != 0) ++report_.samples_with_torn_pages;
@@ -129,7 +89,7 @@ void report_builder::add_values(const observation& seen) {
   namespace at = report_series;
   std::array<double, at::count> values{};
   values.fill(timeline::absent);
-  values[at::state] = static_cast<double>(state_of(seen));
+  values[at::state] = static_cast<double>(seen.health.state);
   const ring_occupancy& o = seen.occupancy;
   const std::array<std::uint32_t, at::statuses> counts{
       o.fault, o.unknown, o.claimed, o.wait_io, o.yield, o.requeue, o.published, o.done, o.empty};
@@ -166,7 +126,7 @@ void report_builder::add_values(const observation& seen) {
 }
 
 void report_builder::add_alarm(const observation& seen) {
-  const report_state state = state_of(seen);
+  const kernel_state state = seen.health.state;
   if (alarm_) {
     alarm_->to = seen.at;
     alarm_->lasts = alarm_->state == state;
@@ -178,7 +138,7 @@ void report_builder::add_alarm(const observation& seen) {
     if (report_.alarms.size() < most_events) report_.alarms.push_back(*alarm_);
     alarm_.reset();
   }
-  if (!is_alarm(state)) return;
+  if (!needs_attention(state)) return;
   ++report_.alarms_in_all;
   alarm_span began{};
   began.from = began.to = seen.at;

@@ -26,32 +26,12 @@ import megakernel;
 /// bounded however many there were, which the page and the trace only write down.
 namespace megakernel::tool {
 
-/// States of a kernel as a strip of time shows them, from harmless to grave: of the samples that
-/// share a column, the gravest is shown.
-enum class report_state : std::uint8_t {
-  idle,
-  progressing,
-  stopped,
-  watching,
-  blocked,
-  stalled,
-  dead,
-};
-inline constexpr std::size_t report_states = 7;
-
-[[nodiscard]] std::string_view to_string(report_state state) noexcept;
-/// Whether somebody should look.
-[[nodiscard]] constexpr bool is_alarm(report_state state) noexcept {
-  return state >= report_state::blocked;
-}
-/// A fault has a place of its own, so that an old one hides no stall.
-[[nodiscard]] report_state state_of(const observation& seen) noexcept;
-
 /// Where the series of a report's timeline are.
 namespace report_series {
 inline constexpr std::size_t tracked = 32;  ///< tenants and opcodes that have a counter
-inline constexpr std::size_t state = 0;     ///< a `report_state`
-inline constexpr std::size_t status = 1;    ///< nine, in the order of `status_names`; slots
+inline constexpr std::size_t state =
+    0;  ///< a `kernel_state`: of the samples that share a column, the gravest
+inline constexpr std::size_t status = 1;  ///< nine, in the order of `status_names`; slots
 inline constexpr std::size_t statuses = 9;
 inline constexpr std::size_t outstanding = status + statuses;  ///< slots
 inline constexpr std::size_t done = outstanding + 1;           ///< slots a second
@@ -90,7 +70,7 @@ struct stuck_span : seen_span {
   slot_snapshot slot{};
 };
 struct alarm_span : seen_span {
-  report_state state{};
+  kernel_state state{};
   std::uint32_t outstanding = 0;  ///< slots, at its last sample
 };
 
@@ -138,7 +118,7 @@ struct report {
   std::optional<observation> last{};
   std::chrono::nanoseconds longest_gap{};  ///< between two samples
   std::uint64_t samples_with_torn_pages = 0;
-  std::array<std::chrono::nanoseconds, report_states> time_in{};
+  std::array<std::chrono::nanoseconds, kernel_states> time_in{};
   std::uint64_t done = 0;  ///< slots, between the first sample and the last
   std::uint32_t most_outstanding = 0;
   std::chrono::nanoseconds most_outstanding_at{};

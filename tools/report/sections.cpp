@@ -67,12 +67,12 @@ std::string health_lane(const report& found, const plot_columns& at) {
   lane shown("health", at, " health");
   const auto columns = found.line.columns();
   const auto state_at = [&](std::size_t i) {
-    return static_cast<report_state>(std::lround(columns[i].values[report_series::state].most));
+    return static_cast<kernel_state>(std::lround(columns[i].values[report_series::state].most));
   };
   nanoseconds from = columns.front().from;
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (i + 1 < columns.size() && state_at(i + 1) == state_at(i)) continue;
-    const report_state state = state_at(i);
+    const kernel_state state = state_at(i);
     // Where one sample is all there is, it fills the strip.
     const nanoseconds to = found.samples == 1 ? from + std::chrono::seconds(1) : columns[i].to;
     const std::string_view word = to_string(state);
@@ -86,9 +86,9 @@ std::string health_lane(const report& found, const plot_columns& at) {
 
 std::string state_legend(const report& found) {
   std::string text = "<ul class=\"legend\">";
-  for (std::size_t i = 0; i < report_states; ++i) {
-    const auto state = static_cast<report_state>(i);
-    const bool now = state_of(*found.last) == state;
+  for (std::size_t i = 0; i < kernel_states; ++i) {
+    const auto state = static_cast<kernel_state>(i);
+    const bool now = found.last->health.state == state;
     if (found.time_in[i].count() == 0 && !now) continue;
     fmt::format_to(
         std::back_inserter(text),

@@ -6,7 +6,6 @@
 
 #include "observe/frame.h"
 #include "observe/histogram.h"
-#include "observe/verdict.h"
 #include "render/layout.h"
 #include "render/run.h"
 #include "report/page.h"

@@ -20,7 +20,6 @@
 #include "observe/capture.h"
 #include "observe/inspect.h"
 #include "observe/timeline.h"
-#include "observe/verdict.h"
 #include "render/names.h"
 #include "render/run.h"
 #include "report/page.h"
@@ -174,12 +173,12 @@ class trace {
   void states() {
     const auto columns = found_.line.columns();
     const auto state_at = [&](std::size_t i) {
-      return static_cast<report_state>(std::lround(columns[i].values[report_series::state].most));
+      return static_cast<kernel_state>(std::lround(columns[i].values[report_series::state].most));
     };
     nanoseconds from = columns.front().from;
     for (std::size_t i = 0; i < columns.size(); ++i) {
       if (i + 1 < columns.size() && state_at(i + 1) == state_at(i)) continue;
-      slice(from, columns[i].to, kernel_process, 1, tool::to_string(state_at(i)), "{}");
+      slice(from, columns[i].to, kernel_process, 1, to_string(state_at(i)), "{}");
       from = columns[i].to;
     }
   }

@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "observe/observer.h"
-#include "observe/verdict.h"
 #include "render/layout.h"
 #include "render/names.h"
 #include "render/ring_bar.h"
