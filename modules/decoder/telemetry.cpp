@@ -201,12 +201,25 @@ result<void> ring_telemetry::decode(std::span<const std::byte> control,
                                     std::span<const std::byte> ring,
                                     const window_opcodes& windows) noexcept {
   const auto view = ring_view::over(control, ring);
-  auto decoded = view ? slots_.resize_for_overwrite(view->size())
-                      : result<void>(std::unexpected(view.error()));
+  if (view) return decode(*view, windows);
+  clear();
+  return std::unexpected(view.error());
+}
+
+result<void> ring_telemetry::decode(const ring_view& view, const window_opcodes& windows) noexcept {
+  auto decoded = slots_.resize_for_overwrite(view.size());
   // An empty ring has no table, and decodes like a summary.
-  if (decoded) decoded = summary_.decode(*view, windows, slots_.data());
+  if (decoded) decoded = summary_.decode(view, windows, slots_.data());
   if (!decoded) clear();
   return decoded;
+}
+
+result<ring_telemetry> decode(std::span<const std::byte> control, std::span<const std::byte> ring,
+                              const window_opcodes& windows) noexcept {
+  result<ring_telemetry> made;
+  if (auto decoded = made->decode(control, ring, windows); !decoded)
+    return std::unexpected(decoded.error());
+  return made;
 }
 
 }  // namespace megakernel

@@ -115,6 +115,9 @@ class ring_telemetry {
   [[nodiscard]] result<void> decode(std::span<const std::byte> control,
                                     std::span<const std::byte> ring,
                                     const window_opcodes& windows = {}) noexcept;
+  /// The same of a view, which has been validated once. Error: `out_of_memory`; then this is empty.
+  [[nodiscard]] result<void> decode(const ring_view& view,
+                                    const window_opcodes& windows = {}) noexcept;
 
   [[nodiscard]] inline const ring_summary& summary() const noexcept { return summary_; }
   [[nodiscard]] inline const control_snapshot& control() const noexcept {
@@ -140,5 +143,12 @@ class ring_telemetry {
   ring_summary summary_;
   aligned_array<slot_snapshot> slots_;
 };
+
+/// Decodes once, into storage of its own: `ring_telemetry::decode` for who does not poll. Errors:
+/// those of `ring_view::over`, `out_of_memory`. O(slots), 32 bytes a slot.
+/// docs/protocol.md#decode-storage
+[[nodiscard]] result<ring_telemetry> decode(std::span<const std::byte> control,
+                                            std::span<const std::byte> ring,
+                                            const window_opcodes& windows = {}) noexcept;
 
 }  // namespace megakernel

@@ -129,6 +129,22 @@ struct error {
   /// slots of `ring_full` are, `"CLAIMED"` or `"being written"`. Empty for other codes.
   [[nodiscard]] std::string_view subject() const noexcept;
 
+  /// `message()` as a string of any kind that is built from characters: `std::string(why)`.
+  template <class String>
+    requires requires(String& s, const char* text, std::size_t size) { s.append(text, size); }
+  explicit operator String() const {
+    const error_message text = message();
+    return String(text.text().data(), text.text().size());
+  }
+  /// Writes `message()` to a stream of the standard library.
+  template <class Stream>
+    requires requires(Stream& to, std::string_view text) { to.write(text.data(), 1).flush(); }
+  friend Stream& operator<<(Stream& to, const error& why) {
+    const error_message text = why.message();
+    to.write(text.text().data(), static_cast<std::ptrdiff_t>(text.text().size()));
+    return to;
+  }
+
   friend constexpr bool operator==(const error&, const error&) = default;
 };
 

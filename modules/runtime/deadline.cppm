@@ -14,6 +14,12 @@ class deadline {
  public:
   using clock = std::chrono::steady_clock;
 
+  /// `wait` from now, at the latest the end of the clock: where a call takes a deadline, a duration
+  /// will do.
+  template <class Rep, class Period>
+  deadline(std::chrono::duration<Rep, Period> wait) noexcept  // NOLINT(google-explicit-constructor)
+      : deadline(in(within_the_clock(wait))) {}
+
   /// Already passed: try once and do not wait.
   [[nodiscard]] static deadline immediate() noexcept { return deadline(clock::time_point::min()); }
   /// `wait` from now, at the latest the end of the clock.
@@ -34,6 +40,15 @@ class deadline {
 
  private:
   explicit deadline(clock::time_point at) noexcept : at_(at) {}
+  template <class Rep, class Period>
+  [[nodiscard]] static std::chrono::nanoseconds within_the_clock(
+      std::chrono::duration<Rep, Period> wait) noexcept {
+    constexpr auto longest = std::chrono::nanoseconds::max();
+    using seconds = std::chrono::duration<double>;
+    return seconds(wait) < seconds(longest)
+               ? std::chrono::duration_cast<std::chrono::nanoseconds>(wait)
+               : longest;
+  }
   clock::time_point at_;
 };
 

@@ -154,6 +154,18 @@ result<void> kernel_session::launch(std::unique_ptr<kernel_target> target,
   return {};
 }
 
+result<word> kernel_session::observable(std::uint32_t index) const noexcept {
+  const device::launch& where = state_->buffers.where();
+  const std::uint64_t at = std::uint64_t{abi::observable_word} + index;
+  if (at >= where.control_words) {
+    return std::unexpected(error{.code = error_code::control_missing_word,
+                                 .buffer = buffer::control,
+                                 .index = at,
+                                 .bound = where.control_words});
+  }
+  return state_->control(static_cast<word>(at), std::memory_order_acquire);
+}
+
 submission_queue& kernel_session::queue() noexcept { return *state_->queue; }
 file_pump& kernel_session::pump() noexcept { return *state_->pump; }
 kernel_buffers& kernel_session::buffers() noexcept { return state_->buffers; }

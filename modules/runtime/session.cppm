@@ -56,6 +56,10 @@ class kernel_session {
   /// `out_of_memory`, and those of the target.
   [[nodiscard]] result<void> launch(std::unique_ptr<kernel_target> target, deadline until) noexcept;
 
+  /// Observable word `index` of the kernel while it runs: an acquire load, so that what the kernel
+  /// stored before it is seen, too. Error: `control_missing_word`.
+  [[nodiscard]] result<word> observable(std::uint32_t index) const noexcept;
+
   [[nodiscard]] submission_queue& queue() noexcept;
   /// Resources are added before the launch.
   [[nodiscard]] file_pump& pump() noexcept;

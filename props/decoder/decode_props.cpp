@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -52,6 +53,37 @@ bool real_rings() {
     const placed ring(made.ring, offset);
     decoders fresh;
     fresh.agree_with_the_oracle(control.plain(), ring.plain(), made.windows);
+  });
+}
+
+bool one_shot() {
+  return rc::check("decoding once, and decoding a view, are the same as decoding into storage", [] {
+    const auto made = build(*any_shape(between<std::uint32_t>(0, 60)));
+    // Now and then cut short.
+    const auto size = *rc::gen::element(made.ring.size(), made.ring.size() / 2, std::size_t{63});
+    const auto ring = std::as_bytes(std::span(made.ring)).first(std::min(size, made.ring.size()));
+    const auto control = std::as_bytes(std::span(made.control));
+    std::vector<mk::opcode> listed;
+    for (const std::uint32_t window : made.windows) listed.push_back(mk::opcode{window});
+    const auto opcodes = mk::window_opcodes::of(listed);
+    RC_ASSERT(opcodes.has_value());
+    mk::ring_telemetry kept;
+    const auto stored = kept.decode(control, ring, *opcodes);
+    const auto once = mk::decode(control, ring, *opcodes);
+    RC_ASSERT(once.has_value() == stored.has_value());
+    const auto view = mk::ring_view::over(control, ring);
+    RC_ASSERT(view.has_value() == stored.has_value());
+    if (!once) {
+      RC_ASSERT(once.error() == stored.error());
+      return;
+    }
+    mk::ring_telemetry viewed;
+    RC_ASSERT(viewed.decode(*view, *opcodes).has_value());
+    for (const mk::ring_telemetry* other :
+         std::array<const mk::ring_telemetry*, 2>{&*once, &viewed}) {
+      RC_ASSERT(other->summary() == kept.summary());
+      RC_ASSERT(std::ranges::equal(other->slots(), kept.slots()));
+    }
   });
 }
 
@@ -222,6 +254,7 @@ int main() {
   bool ok = true;
   ok &= arbitrary_bytes();
   ok &= real_rings();
+  ok &= one_shot();
   ok &= large_rings();
   ok &= reused_storage();
   ok &= queries();

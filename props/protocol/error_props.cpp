@@ -13,6 +13,7 @@
 #include <iostream>
 #include <set>
 #include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -356,6 +357,10 @@ bool any_fields() {
                       .bound = *number};
     expect_sentence(e);
     RC_ASSERT(e.message().text().size() < 320u);  // nothing was cut off
+    std::ostringstream stream;
+    stream << e;
+    RC_ASSERT(stream.str() == e.message().text());
+    RC_ASSERT(std::string(e) == e.message().text());
   });
 }
 

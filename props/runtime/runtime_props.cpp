@@ -190,6 +190,26 @@ bool no_slot_twice_or_never_in_small_rings() {
   });
 }
 
+bool observables_are_read() {
+  return once("an observable word of a running kernel is another, or one that is not there", [] {
+    auto kernel =
+        value_of(mk::kernel_session::make({.layout = {.slots = 4, .observable_words = 3}}));
+    launch(kernel, {.workers = 1});
+    const word arguments[] = {7, mk::abi::observable_word + 2};
+    const auto accepted =
+        value_of(kernel.queue().publish({.op = opcode::store_u32, .arguments = arguments}, soon()));
+    require(kernel.queue().wait(accepted, soon()).has_value());
+    require(value_of(kernel.observable(2)) == 7 && value_of(kernel.observable(1)) == 0);
+    for (const std::uint32_t missing : {3u, ~0u}) {
+      const mk::error why = kernel.observable(missing).error();
+      require(why == mk::error{.code = mk::error_code::control_missing_word,
+                               .buffer = mk::buffer::control,
+                               .index = std::uint64_t{missing} + 160,
+                               .bound = 163});
+    }
+  });
+}
+
 bool counters_wrap() {
   return once("counters that stand just below 2^32 carry or wrap wrongly", [] {
     constexpr word almost = 0u - 100;
@@ -359,6 +379,7 @@ int main() {
   ok &= no_slot_twice_or_never();
   ok &= no_slot_twice_or_never_in_small_rings();
   ok &= counters_wrap();
+  ok &= observables_are_read();
   ok &= forged_tenants();
   ok &= hostile_tenant_base();
   ok &= quotas();
